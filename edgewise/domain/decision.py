@@ -1,0 +1,120 @@
+"""The decision: a plan plus all that led to it. Its JSON form is one line of decisions.jsonl."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from edgewise.domain.plan import Change, Plan
+
+
+class Mode(StrEnum):
+    """active: decisions are carried out; advisory: made and recorded only; off: nothing is decided."""
+
+    ACTIVE = "active"
+    ADVISORY = "advisory"
+    OFF = "off"
+
+
+class Rung(StrEnum):
+    """The rung of the ladder a decision's plan came from."""
+
+    LLM = "llm"  # constrained output, valid as it came
+    LLM_REPAIRED = "llm-repaired"  # valid after json_repair
+    LLM_REASKED = "llm-reasked"
+    OPTIMISER = "optimiser"
+    LAST_GOOD = "last-good"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A predicted objective (lower is better): mean over draws and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    source: str  # optimiser | llm | incumbent | case
+    plan: Plan
+    score: Score
+    note: str = ""  # what projection changed, in words
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says. `margin` is the predicted relative gain of `chosen` over `runner_up`;
+    `required` the gain it had to exceed to be chosen over the incumbent."""
+
+    chosen: str
+    runner_up: str
+    margin: float
+    required: float
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LlmUse:
+    calls: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    repairs: int = 0
+    reasks: int = 0
+    fallbacks: int = 0
+    error: str = ""
+
+    def __add__(self, other: LlmUse) -> LlmUse:
+        return LlmUse(
+            self.calls + other.calls,
+            self.tokens + other.tokens,
+            self.seconds + other.seconds,
+            self.repairs + other.repairs,
+            self.reasks + other.reasks,
+            self.fallbacks + other.fallbacks,
+            other.error or self.error,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOutcome:
+    """A change and what became of it: done | pending | refused | skipped (advisory), with the reason."""
+
+    change: Change
+    status: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Realised:
+    """What really happened in the `slots` slots after the decision; scored by `reflect`."""
+
+    slots: int
+    completed: int
+    mean_latency_s: float | None
+    objective: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    id: str
+    slot: int
+    epoch: int
+    at_s: float
+    rung: Rung
+    mode: Mode
+    incumbent: str  # plan ids
+    chosen: str
+    runner_up: str
+    plan: Plan
+    verdict: Verdict
+    candidates: tuple[Candidate, ...]
+    recalled: tuple[str, ...] = ()
+    changes: tuple[ChangeOutcome, ...] = ()
+    llm: LlmUse = field(default_factory=LlmUse)
+    epoch_result: str = ""  # id of the epoch result this slot took as input, "" when none
+    trigger: str = "slot"
+    notes: tuple[str, ...] = ()
+    realised: Realised | None = None

@@ -1,0 +1,119 @@
+"""Rows other tools read: events.jsonl, the store's slot summaries, cases of episodic memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edgewise.domain.plan import ReplicaGoal
+
+
+class PromptStatus(StrEnum):
+    COMPLETED = "completed"
+    SHED = "shed"  # refused with 503 + Retry-After: it would have missed its deadline
+    FAILED = "failed"
+    CANCELLED = "cancelled"  # by the client
+    PENDING = "pending"  # no answer when the run ended
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """One prompt in events.jsonl. `*_s` are run-clock seconds.
+
+    node: where it was (last) served, None when never sent. started_s: service began at the node; None: never.
+    ideal_s: expected latency alone on the fastest node; deadline_s: allowed latency; together with the times they
+    make every prompt figure of summary.json recomputable. attempts: times it was sent to a node. decision: id of
+    the decision whose plan routed it. stream_begun: the first byte of the answer had left when it ended.
+    """
+
+    id: str
+    model: str
+    access_node: str
+    node: str | None
+    arrived_s: float
+    started_s: float | None
+    finished_s: float | None
+    status: PromptStatus
+    decision: str | None
+    attempts: int
+    deadline_s: float
+    ideal_s: float
+    stream_begun: bool = False
+    cold_start: bool = False
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    images: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaRow:
+    """One step in a replica's (kind load, ready, drain, unload, failed) or a node's (node-up, node-down) life."""
+
+    kind: str
+    at_s: float
+    node: str
+    model: str = ""
+    decision: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotModel:
+    model: str
+    arrivals: int
+    completed: int
+    waiting: int
+    queued: int
+    in_flight: int
+    replicas: int
+    mean_latency_s: float | None
+    slowdown: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSummary:
+    """What one slot looked like; the planner and the dashboard read these."""
+
+    slot: int
+    epoch: int
+    at_s: float
+    decision: str
+    models: tuple[SlotModel, ...]
+    nodes_alive: int
+    jain_normalized: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A decision's circumstances as numbers: `features` by name, scaled to about [0, 1] each."""
+
+    features: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOutcome:
+    """What was measured after a decision: lower objective is better."""
+
+    objective: float
+    mean_latency_s: float
+    jain_normalized: float
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    id: str
+    decision: str
+    at_s: float
+    situation: Situation
+    placement: tuple[ReplicaGoal, ...]
+    predicted: float
+    summary: str
+    outcome: CaseOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecalledCase:
+    case: Case
+    distance: float
