@@ -1,0 +1,1 @@
+"""Planner, scheduler, deployer: prompt, model call, typed proposal, JSON repair."""

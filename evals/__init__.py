@@ -1,0 +1,1 @@
+"""Scenarios, trace readers, recorded-prompt replay, reports."""

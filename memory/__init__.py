@@ -1,0 +1,1 @@
+"""Episodic case memory on Chroma."""

@@ -1,0 +1,1 @@
+"""The data plane: gateway, node server, fork server, engines; and the control API."""

@@ -1,0 +1,1 @@
+"""Doors to cluster, telemetry and store behind the ports of edgewise.control.ports."""

@@ -1,0 +1,1 @@
+"""The operator dashboard: Streamlit over the control API."""
