@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -60,7 +60,7 @@ class LinkPair:
 class Network:
     """The links between access nodes and serving nodes; a prompt served at its access node pays nothing."""
 
-    default: Link = Link()
+    default: Link = field(default_factory=Link)
     pairs: tuple[LinkPair, ...] = ()
 
     def between(self, a: str, b: str) -> Link:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgewise.domain.cluster import Network, NodeSpec
 from edgewise.domain.errors import UnknownModel, UnknownNode
@@ -15,7 +15,7 @@ class World:
 
     nodes: tuple[NodeSpec, ...]
     models: tuple[ModelSpec, ...]
-    network: Network = Network()
+    network: Network = field(default_factory=Network)
     host_cores: float | None = None
 
     def model(self, model_id: str) -> ModelSpec:
