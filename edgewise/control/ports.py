@@ -83,7 +83,8 @@ class Router(Protocol):
 @runtime_checkable
 class Journal(Protocol):
     """The durable record. Appends return when the row is spooled (never lost by a slow store); `flush` when it
-    is stored. `recent_*` give the newest `count` rows, oldest first."""
+    is stored. `recent_*` give the newest `count` rows, oldest first. A decision journalled again under its id (its
+    realised outcome is known now) replaces the first."""
 
     async def decision(self, decision: Decision) -> None: ...
 
