@@ -1,0 +1,239 @@
+"""The command line. Imports lazily: `edgewise --help` must not wait for a framework."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgewise.domain.errors import EdgewiseError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
+
+
+def command(group: click.Group, name: str, example: str) -> Callable[[F], click.Command]:
+    """A command with `--json`, an example in its help, and our errors as one line and an exit code."""
+
+    def wrap(function: F) -> click.Command:
+        @wraps(function)
+        def run(*args: Any, json: bool, **kwargs: Any) -> None:
+            sys.exit(guarded(lambda: function(*args, json=json, **kwargs), json))
+
+        option = click.option("--json", is_flag=True, help="Print exactly one JSON document on stdout.")
+        return group.command(name, epilog=f"Example: {example}")(option(run))
+
+    return wrap
+
+
+def guarded(work: Callable[[], int | None], json: bool) -> int:
+    """Run a command; translate how it ended into an exit code: 0, 1 failed while running, 2 bad input or set-up."""
+    try:
+        return work() or 0
+    except EdgewiseError as error:
+        if json:
+            emit(error.as_dict())
+        click.echo(f"edgewise: {error.line()}", err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        click.echo("edgewise: interrupted", err=True)
+        return 1
+    except Exception as error:
+        if os.environ.get("EDGEWISE_DEBUG"):
+            raise
+        if json:
+            emit({"error": {"code": "internal", "message": str(error), "where": "", "hint": ""}})
+        click.echo(f"edgewise: internal error: {error!r} (EDGEWISE_DEBUG=1 shows where)", err=True)
+        return 1
+
+
+def emit(document: Any) -> None:
+    """The one JSON document of a command."""
+    import orjson
+
+    sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="edgewise")
+def cli() -> None:
+    """Every kind of prompt gets its turn on a crowded edge, and fast."""
+    logging.basicConfig(level=os.environ.get("EDGEWISE_LOG", "WARNING"), format="edgewise: %(name)s: %(message)s")
+
+
+@click.option("--nodes", default=7, show_default=True, help="Edge nodes, one process each.")
+@click.option("--trace", type=_PATH, help="Recorded prompts (CSV or CSV.GZ). Default: the public slices if present.")
+@click.option("--duration", default=90.0, show_default=True, help="Replay window, wall seconds.")
+@click.option("--speedup", type=float, help="Compress the trace's clock. Default: what this machine carries.")
+@click.option("--slot-s", default=4.0, show_default=True, help="Seconds between scheduling decisions.")
+@click.option("--epoch-slots", default=5, show_default=True, help="Slots between placement decisions.")
+@click.option("--models", default="tiny", show_default=True, help="tiny, hub, or a folder with one per model.")
+@click.option("--mode", type=click.Choice(["active", "advisory", "off"]), default="active", show_default=True)
+@click.option("--llm", default="", help="OpenAI-compatible endpoint for the planner, ends in /v1.")
+@click.option("--llm-timeout", default=10.0, show_default=True, help="Deadline of one planner call, s.")
+@click.option("--port", type=int, help="Gateway port; the control API takes the next. Default: free ones.")
+@click.option("--ui", is_flag=True, help="Open the dashboard beside it.")
+@click.option("--out", type=_PATH, help="Run directory. Default: runs/<utc>-<id>.")
+@click.option("--seed", default=1, show_default=True, help="Where in the traces to start, and all else drawn.")
+def demo(**asked: Any) -> int:
+    """Run the whole system on this machine, on recorded prompts."""
+    from edgewise.compose.demo import run_demo
+    from edgewise.compose.options import DemoOptions
+    from edgewise.domain.decision import Mode
+
+    options = DemoOptions(
+        nodes=asked["nodes"],
+        trace=asked["trace"],
+        duration_s=asked["duration"],
+        speedup=asked["speedup"],
+        slot_s=asked["slot_s"],
+        epoch_slots=asked["epoch_slots"],
+        models=asked["models"],
+        mode=Mode(asked["mode"]),
+        llm_url=asked["llm"],
+        llm_timeout_s=asked["llm_timeout"],
+        port=asked["port"],
+        ui=asked["ui"],
+        out=asked["out"],
+        seed=asked["seed"],
+        json=asked["json"],
+    )
+    summary = run_demo(options)
+    if options.json:
+        emit(summary)
+    return 0
+
+
+command(cli, "demo", "edgewise demo --duration 60 --out runs/first")(demo)
+
+
+@click.argument("observation", type=_PATH)
+def plan(observation: Path, json: bool) -> int:
+    """Make one decision from an observation file and print it with its reasons."""
+    from edgewise.compose.plan import plan_once, print_decision
+
+    decision = plan_once(observation)
+    emit(decision) if json else print_decision(decision)
+    return 0
+
+
+command(cli, "plan", "edgewise plan observation.json --json")(plan)
+
+
+@cli.group()
+def models() -> None:
+    """Checkpoints of the catalogue's models."""
+
+
+@click.option("--out", type=_PATH, help="Folder. Default: the user's cache.")
+def tiny(out: Path | None, json: bool) -> int:
+    """Make tiny random-weight checkpoints of the four architectures."""
+    from edgewise.compose.models import make_tiny_models
+
+    made = make_tiny_models(out)
+    if json:
+        emit(made)
+    else:
+        for model, folder in made.items():
+            click.echo(f"{model:18} {folder}")
+    return 0
+
+
+command(models, "tiny", "edgewise models tiny")(tiny)
+
+
+@click.option("--config", "config", type=_PATH, required=True, help="Node configuration (YAML or JSON).")
+@click.option("--host", help="Address to listen on; overrides the file.")
+@click.option("--port", type=int, help="Port to listen on; overrides the file.")
+def serve(config: Path, host: str | None, port: int | None, json: bool) -> int:
+    """Serve models on this node until stopped."""
+    from edgewise.compose.parts import serve_node_forever
+
+    return serve_node_forever(config, host, port, json)
+
+
+command(cli, "serve", "edgewise serve --config node.yaml --port 8801")(serve)
+
+
+@click.option("--config", "config", type=_PATH, required=True, help="Gateway configuration (YAML or JSON).")
+@click.option("--host", help="Address to listen on; overrides the file.")
+@click.option("--port", type=int, help="Port to listen on; overrides the file.")
+def gateway(config: Path, host: str | None, port: int | None, json: bool) -> int:
+    """Route prompts to nodes until stopped."""
+    from edgewise.compose.parts import gateway_forever
+
+    return gateway_forever(config, host, port, json)
+
+
+command(cli, "gateway", "edgewise gateway --config gateway.yaml --port 8800")(gateway)
+
+
+@click.option("--config", "config", type=_PATH, help="Controller configuration (YAML or JSON).")
+@click.option("--run", "run", type=_PATH, help="Serve a stored run directory instead of controlling.")
+@click.option("--read-only", is_flag=True, help="With --run: the only mode there is, said aloud.")
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on.")
+def control(
+    config: Path | None, run: Path | None, read_only: bool, host: str | None, port: int | None, json: bool
+) -> int:
+    """Control a cluster and serve the control API, or serve a stored run's."""
+    from edgewise.compose.parts import control_forever, stored_run_forever
+    from edgewise.domain.errors import BadInput
+
+    if (config is None) == (run is None):
+        raise BadInput("give either --config FILE (control) or --run DIR --read-only (look)")
+    if run is not None:
+        if not read_only:
+            raise BadInput("a stored run can only be looked at", hint="add --read-only")
+        return stored_run_forever(run, host, port, json)
+    assert config is not None
+    return control_forever(config, host, port, json)
+
+
+command(cli, "control", "edgewise control --run runs/first --read-only --port 8900")(control)
+
+
+@click.option("--run", "run", type=_PATH, help="A stored run directory.")
+@click.option("--api", help="Base URL of a control API, for example http://127.0.0.1:8801.")
+@click.option("--port", type=int, help="Port of the dashboard. Default: a free one.")
+def ui(run: Path | None, api: str | None, port: int | None, json: bool) -> int:
+    """Open the dashboard on a live system or a stored run."""
+    from edgewise.compose.parts import dashboard_forever
+
+    return dashboard_forever(run, api, port, json)
+
+
+command(cli, "ui", "edgewise ui --run runs/first --port 8501")(ui)
+
+
+def doctor(json: bool) -> int:
+    """Say what is missing on this machine and how to get it."""
+    from edgewise.compose.doctor import examine, report
+
+    findings = examine()
+    if json:
+        emit([f.as_dict() for f in findings])
+    else:
+        report(findings)
+    return 2 if any(f.needed and not f.found for f in findings) else 0
+
+
+command(cli, "doctor", "edgewise doctor")(doctor)
+
+
+def main() -> None:
+    from edgewise.policy.precompile import use_kernel_cache
+
+    use_kernel_cache()
+    cli(prog_name="edgewise")
+
+
+if __name__ == "__main__":
+    main()
