@@ -7,9 +7,11 @@ stderr goes to a log file in the run directory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,21 @@ class Child:
             raise kind(said["message"], where=said["where"], hint=said["hint"])
         ready: dict[str, Any] = answer["ready"]
         return ready
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """What it says on stdout after `configure`, line by line, until it ends."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        while line := await self._process.stdout.readline():
+            yield line
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """One JSON line to its stdin; nothing when it is gone."""
+        if not self.alive or self._process is None or self._process.stdin is None:
+            return
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(orjson.dumps(message) + b"\n")
+            await self._process.stdin.drain()
 
     async def stop(self, timeout_s: float) -> bool:
         """SIGTERM, then SIGKILL past the timeout. True when it ended by itself."""
