@@ -82,8 +82,9 @@ def live_view(
     sent: int,
     last: str,
 ) -> Group:
-    parts = [headline(state, now_s, window, answered, sent), models_table(state, counts), nodes_table(state)]
-    return Group(*(part for pair in parts for part in (pair, Text(""))), Text(last, style="dim"))
+    gap = Text("")
+    head = headline(state, now_s, window, answered, sent)
+    return Group(head, gap, models_table(state, counts), gap, nodes_table(state), gap, Text(last, style="dim"))
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
