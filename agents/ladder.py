@@ -1,0 +1,98 @@
+"""The ladder's pure part: a model's text becomes a typed answer, or a reason why not. Never raises.
+
+First rung: the text is exactly one JSON value that fits the schema and uses known names only (Rung.LLM). Second:
+the value is found in prose, fences or reasoning, repaired by json_repair, and brought into shape; what cannot be
+kept is dropped and noted (Rung.LLM_REPAIRED). An answer that was cut off counts only when its placement was
+complete by then: half a placement would empty the nodes it had not come to.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import json_repair
+from pydantic import ValidationError
+
+from agents.answer import Names, PlannerAnswer
+from agents.extract import Fragment, fragments, strip_thinking, too_deep
+from agents.shape import Cut, shaped
+from edgewise.domain.decision import Rung
+
+MAX_TEXT_CHARS = 16 * 1024  # far above any plan that fits the token limit; bounds the parsers' time
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`answer` and `rung` are None together; then `reason` says what was wrong, in words a model can act on."""
+
+    answer: PlannerAnswer | None
+    rung: Rung | None
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def read_answer(text: str, names: Names, finish_reason: str = "stop") -> Reading:
+    """What the planner's text means. `finish_reason` is the server's; it only sharpens the reason given."""
+    if not text.strip():
+        return Reading(None, None, reason="the answer is empty")
+    if len(text) > MAX_TEXT_CHARS:
+        return Reading(None, None, reason=f"the answer is longer than {MAX_TEXT_CHARS} characters")
+    whole = _constrained(text, names)
+    if whole is not None:
+        return Reading(whole, Rung.LLM)
+    return _repaired(strip_thinking(text), names, finish_reason)
+
+
+def _constrained(text: str, names: Names) -> PlannerAnswer | None:
+    """The answer when the text is valid as it came: strict JSON, the schema, known names only."""
+    try:
+        plain = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
+        answer = PlannerAnswer.model_validate(plain)
+    except (ValueError, RecursionError, ValidationError):
+        return None
+    nodes = {e.node for e in answer.replicas} | {r.node for r in answer.roles}
+    models = {m for e in answer.replicas for m in e.models}
+    if not answer.pairs() or not nodes <= set(names.nodes) or not models <= set(names.models):
+        return None
+    return answer
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("duplicate key")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _repaired(text: str, names: Names, finish_reason: str) -> Reading:
+    if too_deep(text):
+        return Reading(None, None, reason="the answer is nested too deeply")
+    good: list[tuple[PlannerAnswer, tuple[str, ...]]] = []
+    reasons: list[str] = []
+    for fragment in fragments(text):
+        outcome = _from_fragment(fragment, names)
+        if isinstance(outcome, Cut):
+            reasons.append(outcome.reason)
+        elif outcome not in good:
+            good.append(outcome)
+    if good:
+        # A model that corrects itself puts the better answer last.
+        answer, notes = good[-1]
+        several = (f"{len(good)} different answers given, the last one taken",) if len(good) > 1 else ()
+        return Reading(answer, Rung.LLM_REPAIRED, several + notes)
+    if finish_reason == "length":
+        reasons.insert(0, "the answer was cut off at the token limit")
+    return Reading(None, None, reason="; ".join(reasons[:3]) or "the answer holds no JSON object")
+
+
+def _from_fragment(fragment: Fragment, names: Names) -> tuple[PlannerAnswer, tuple[str, ...]] | Cut:
+    try:
+        plain = json_repair.loads(fragment.text)
+    except Exception as error:  # a third-party parser fed with garbage: whatever it raises means "not JSON"
+        return Cut(f"not JSON: {type(error).__name__}")
+    return shaped(plain, fragment.closed, names)

@@ -1,0 +1,128 @@
+"""Every call of a language model on disk, keyed by the hash of its input, and a model that answers from there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
+from edgewise.domain.codec import from_json, to_json, to_plain
+from edgewise.domain.errors import BadInput, ChatUnavailable
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that ended in ChatUnavailable."""
+
+    message: str
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call's end: exactly one of the two is set."""
+
+    reply: ChatReply | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file: an input and what came of it, in order when the same was asked more than once."""
+
+    hash: str
+    request: ChatRequest
+    calls: tuple[Call, ...]
+
+
+def input_hash(request: ChatRequest) -> str:
+    """SHA-256 over everything the model is given, hex."""
+    return hashlib.sha256(to_json(to_plain(request))).hexdigest()
+
+
+def recording_path(folder: Path, request: ChatRequest) -> Path:
+    return folder / f"{request.key}-{input_hash(request)[:16]}.json"
+
+
+class RecordingChat:
+    """Implements ports.ChatModel: passes every call to `inner` and stores it in `folder`. A folder that cannot be
+    written costs the recording (logged), not the answer."""
+
+    def __init__(self, inner: ChatModel, folder: Path) -> None:
+        self._inner = inner
+        self._folder = folder
+        self._writing = asyncio.Lock()
+
+    async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
+        try:
+            reply = await self._inner.ask(request, timeout_s)
+        except ChatUnavailable as error:
+            await self._store(request, Call(failure=Failure(error.message, error.retry_after_s)))
+            raise
+        await self._store(request, Call(reply=reply))
+        return reply
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def _store(self, request: ChatRequest, call: Call) -> None:
+        async with self._writing:
+            try:
+                await asyncio.to_thread(_append, self._folder, request, call)
+            except OSError as error:
+                _log.warning("a language model call was not recorded in %s: %s", self._folder, error.strerror)
+
+
+class ReplayChat:
+    """Implements ports.ChatModel from a folder of recordings: the same input gets the same end, the n-th time the
+    n-th (then the last). ChatUnavailable where there is none. Opens no socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._asked: dict[str, int] = {}
+
+    async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
+        path = recording_path(self._folder, request)
+        recording = await asyncio.to_thread(_read, path)
+        if recording is None or not recording.calls:
+            raise ChatUnavailable("this call was not recorded", where=str(path))
+        nth = self._asked.get(recording.hash, 0)
+        self._asked[recording.hash] = nth + 1
+        call = recording.calls[min(nth, len(recording.calls) - 1)]
+        if call.reply is not None:
+            return call.reply
+        failure = call.failure or Failure("the recorded call has no end")
+        raise ChatUnavailable(failure.message, where=str(path), retry_after_s=failure.retry_after_s)
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+def _append(folder: Path, request: ChatRequest, call: Call) -> None:
+    """Adds a call to its file, atomically: a reader sees the file before or after, never half of it."""
+    path = recording_path(folder, request)
+    before = _read(path)
+    recording = Recording(input_hash(request), request, (*(before.calls if before else ()), call))
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.stem}", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(to_json(recording))
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> Recording | None:
+    try:
+        return from_json(Recording, path.read_bytes(), str(path))
+    except (OSError, BadInput):
+        return None

@@ -1,0 +1,123 @@
+"""What the test language model answers: honest placements from the figures in the prompt, and spoilt ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+_DATA = re.compile(r"<data>\s*(\{.*?\})\s*</data>", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Answer:
+    content: str | None
+    finish_reason: str = "stop"
+    refusal: str | None = None
+
+
+def state_in(user: str) -> dict[str, Any]:
+    """The JSON document between <data> and </data>; empty when there is none."""
+    found = _DATA.search(user)
+    return json.loads(found.group(1)) if found else {}
+
+
+def placement(state: Mapping[str, Any], rng: Random) -> dict[str, list[str]]:
+    """A feasible placement made from the prompt's tables: the largest models first, each on as many nodes as have
+    the memory left. Imperfect on purpose: it looks at no load, and draws the order of the nodes."""
+    if not state:
+        return {}
+    free = {n: float(m) for n, m in _columns(state["nodes"], "node", "memory_gib")}
+    nodes = [n for n in state["allowed"]["nodes"] if n in free]
+    rng.shuffle(nodes)
+    needs = sorted(_columns(state["models"], "model", "memory_gib"), key=lambda row: (-float(row[1]), row[0]))
+    wanted: dict[str, list[str]] = {n: [] for n in state["allowed"]["nodes"]}
+    for turn in range(len(nodes)):
+        for offset, (model, gib) in enumerate(needs):
+            node = nodes[(turn + offset) % len(nodes)]
+            if float(gib) <= free[node] and model not in wanted[node]:
+                wanted[node].append(model)
+                free[node] -= float(gib)
+    return wanted
+
+
+def _columns(table: Mapping[str, Any], *names: str) -> list[tuple[Any, ...]]:
+    at = [table["columns"].index(n) for n in names]
+    return [tuple(row[i] for i in at) for row in table["rows"]]
+
+
+def plan_object(state: Mapping[str, Any], rng: Random) -> dict[str, Any]:
+    wanted = placement(state, rng)
+    return {
+        "replicas": [{"node": n, "models": m} for n, m in wanted.items()],
+        "roles": [{"node": n, "role": "mixed" if len(m) > 1 else (m or ["spare"])[0]} for n, m in wanted.items()],
+        "alpha": None,
+        "expires_slots": None,
+        "reason": "spread by memory",
+    }
+
+
+Maker = Callable[[dict[str, Any], Mapping[str, Any]], Answer]
+
+
+def _spoilt(change: Callable[[dict[str, Any], Mapping[str, Any]], Any]) -> Maker:
+    return lambda plan, state: Answer(json.dumps(change(plan, state)))
+
+
+def _text(change: Callable[[str], str], finish_reason: str = "stop") -> Maker:
+    return lambda plan, _state: Answer(change(json.dumps(plan)), finish_reason)
+
+
+def _everywhere(plan: dict[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+    models = state.get("allowed", {}).get("models", [])
+    return plan | {"replicas": [e | {"models": models} for e in plan["replicas"]]}
+
+
+def _misspelt(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
+    return plan | {"replicas": [{"node": e["node"].upper().replace("-", "_"), "models": e["models"]} for e in plan["replicas"]]}  # fmt: skip  # noqa: E501
+
+
+def _strangers(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
+    return plan | {"replicas": [{"node": "the-moon", "models": ["gpt-99", "skynet"]}]}
+
+
+def _wrong_types(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
+    replicas = {e["node"]: ", ".join(e["models"]) for e in plan["replicas"]}
+    return plan | {"replicas": replicas, "alpha": "0.5", "expires_slots": "six", "reason": ["a", 1]}
+
+
+def _duplicate_keys(text: str) -> str:
+    return '{"replicas": [], ' + text[1:]
+
+
+# Content faults by name: an answer with status 200 in the right envelope, whose text is wrong in one way.
+ANSWERS: dict[str, Maker] = {
+    "valid": _text(lambda t: t),
+    "prose": _text(lambda t: f"Sure! Looking at {{the load}}, I suggest:\n\n{t}\n\nLet me know [if] that helps."),
+    "fences": _text(lambda t: f"```json\n{t}\n```"),
+    "thinking": _text(lambda t: f'<think>maybe {{"replicas": []}}?</think>{t}'),
+    "trailing-comma": _text(lambda t: t.replace("]}]", "],},]").replace('"}', '",}')),
+    "single-quotes": _text(lambda t: t.replace('"', "'").replace("null", "None")),
+    "truncated-early": _text(lambda t: t[: t.index('"roles"') - 8], "length"),
+    "truncated-late": _text(lambda t: t[: t.index('"reason"') + 15], "length"),
+    "wrong-types": _spoilt(_wrong_types),
+    "nan": _text(lambda t: t.replace('"alpha": null', '"alpha": NaN')),
+    "negative": _spoilt(lambda p, _: p | {"alpha": -1, "expires_slots": -3}),
+    "too-large": _spoilt(lambda p, _: p | {"alpha": 1e300, "expires_slots": 10**30}),
+    "misspelt": _spoilt(_misspelt),
+    "unknown-names": _spoilt(_strangers),
+    "infeasible": _spoilt(_everywhere),
+    "refusal": lambda _p, _s: Answer(None, "stop", "I can't help with that."),
+    "refusal-text": lambda _p, _s: Answer("I'm sorry, but as a language model I cannot manage servers."),
+    "empty": lambda _p, _s: Answer(""),
+    "null": lambda _p, _s: Answer(None),
+    "duplicate-keys": _text(_duplicate_keys),
+    "two-objects": _text(lambda t: f'{{"note": "first thoughts"}}\n{t}'),
+    "two-plans": _text(lambda t: f'{{"replicas": [{{"node": "the-moon", "models": ["gpt-99"]}}]}}\n{t}'),
+    "wrapped": _spoilt(lambda p, _: {"plan": p}),
+    "deep": lambda _p, _s: Answer("[" * 5000),
+    "garbage": lambda _p, _s: Answer("".join(chr(33 + i * 7 % 900) for i in range(3000))),
+}
