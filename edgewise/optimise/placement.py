@@ -1,0 +1,201 @@
+"""Placement search: greedy fill, then local search by add, drop, move and exchange, within a budget of counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from edgewise.domain.plan import Plan
+from edgewise.optimise.estimate import Evaluate
+from edgewise.optimise.problem import Bools, Problem
+
+# Beyond this many neighbours a step looks at a random sample of them.
+SAMPLE = 64
+LEAST_GAIN = 1e-4
+
+# A plan (weights and shares included) for a placement.
+Planner = Callable[[Bools], Plan]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """base: the placement changes are counted from (the incumbent's); most: largest number of loads + drops from it
+    (None: any); fixed: replicas never to be dropped (loading, or fresh)."""
+
+    base: Bools
+    fixed: Bools
+    most: int | None = None
+
+    def allow(self, here: Bools) -> bool:
+        if (self.fixed & ~here).any():
+            return False
+        return self.most is None or int((here != self.base).sum()) <= self.most
+
+
+@dataclass(frozen=True)
+class Found:
+    placement: Bools
+    plan: Plan
+    score: float
+    evaluated: int
+
+
+def fits(p: Problem, here: Bools) -> bool:
+    return bool(((here * p.need).sum(axis=1) <= p.memory + 1e-9).all())
+
+
+def cover(p: Problem, here: Bools) -> Bools:
+    """The placement with a replica added for each model that has none and fits somewhere, largest first, on the
+    node that it fills best; where a load has failed only when nothing else is left."""
+    out = here.copy()
+    for m in np.argsort(-p.need, kind="stable"):
+        if out[:, m].any():
+            continue
+        left = p.memory - (out * p.need).sum(axis=1) - p.need[m]
+        at = np.nonzero(left >= -1e-9)[0]
+        if at.size:
+            order = np.lexsort((at, left[at], -p.speed[at], p.banned[at, m], ~p.held[at, m]))
+            out[at[order[0]], m] = True
+    return out
+
+
+def fill_memory(
+    p: Problem, here: Bools, limits: Limits, plan_of: Planner, evaluate: Evaluate, tolerance: float = 0.0
+) -> Found:
+    """Adds the replica that helps most until none helps or fits. Bounded by the number of places.
+
+    tolerance: relative loss at which a replica is still added. Fixed weights see less in a spare replica than
+    dispatch by live state does, and one more stands ready when a node dies or demand shifts.
+    """
+    best = _score(here, plan_of, evaluate)
+    evaluated = 1
+    for _ in range(here.size):
+        options = [o for o in _adds(p, best.placement) if limits.allow(o)][:SAMPLE]
+        if not options:
+            break
+        found = _best(options, plan_of, evaluate)
+        evaluated += len(options)
+        if found.score >= best.score + (tolerance or -LEAST_GAIN) * abs(best.score):
+            break
+        best = found
+    return Found(best.placement, best.plan, best.score, evaluated)
+
+
+def search(
+    p: Problem,
+    start: Bools,
+    limits: Limits,
+    plan_of: Planner,
+    evaluate: Evaluate,
+    steps: int,
+    rng: np.random.Generator,
+) -> Found:
+    """Steepest descent from `start` over add (evicting what is in the way), drop, move and exchange. Stops at a
+    local optimum or after `steps` steps, each of at most SAMPLE candidates: a count, never wall time."""
+    best = _score(start, plan_of, evaluate)
+    evaluated = 1
+    for _ in range(steps):
+        options = _sample([o for o in neighbours(p, best.placement) if limits.allow(o)], rng)
+        if not options:
+            break
+        found = _best(options, plan_of, evaluate)
+        evaluated += len(options)
+        if found.score >= best.score - LEAST_GAIN * abs(best.score):
+            if len(options) < SAMPLE:
+                break
+            continue
+        best = found
+    return Found(best.placement, best.plan, best.score, evaluated)
+
+
+def neighbours(p: Problem, here: Bools) -> Iterator[Bools]:
+    """All placements one step away that fit, cover no fewer models, and load nothing where it has failed."""
+    count = here.sum(axis=0)
+    used = (here * p.need).sum(axis=1)
+    yield from _adds(p, here)
+    for n, m in zip(*np.nonzero(here), strict=True):
+        if count[m] > 1:
+            yield _changed(here, [(n, m)], [])
+    for n, m in zip(*np.nonzero(~here & ~p.banned), strict=True):
+        yield from _evicting(p, here, int(n), int(m), used)
+        if used[n] + p.need[m] <= p.memory[n] + 1e-9:
+            for other in np.nonzero(here[:, m])[0]:
+                yield _changed(here, [(int(other), int(m))], [(int(n), int(m))])
+    yield from _exchanges(p, here, used)
+
+
+def _adds(p: Problem, here: Bools) -> Iterator[Bools]:
+    left = p.memory - (here * p.need).sum(axis=1)
+    twins: set[tuple[object, ...]] = set()
+    for n, m in zip(*np.nonzero(~here & ~p.banned & (p.need[None] <= left[:, None] + 1e-9)), strict=True):
+        # Nodes alike in all but where prompts enter score nearly the same; one of them stands for all.
+        key = (
+            m,
+            p.speed[n],
+            p.memory[n],
+            here[n].tobytes(),
+            p.held[n].tobytes(),
+            p.work[n].tobytes(),
+            p.ready_in[n, m],
+        )
+        if key not in twins:
+            twins.add(key)
+            yield _changed(here, [], [(int(n), int(m))])
+
+
+def _evicting(
+    p: Problem, here: Bools, n: int, m: int, used: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> Iterator[Bools]:
+    """Puts m on n in place of one or two others; a last replica that must go is put elsewhere if it fits."""
+    short = used[n] + p.need[m] - p.memory[n]
+    if short <= 1e-9 or p.need[m] > p.memory[n] + 1e-9:
+        return
+    others = [int(o) for o in np.nonzero(here[n])[0]]
+    single = [o for o in others if p.need[o] >= short - 1e-9]
+    pairs = [
+        c for c in combinations([o for o in others if o not in single], 2) if p.need[list(c)].sum() >= short - 1e-9
+    ]
+    for gone in [(o,) for o in single] + pairs:
+        moved = cover(p, _changed(here, [(n, o) for o in gone], [(n, m)]))
+        if (moved.any(axis=0) >= here.any(axis=0)).all():
+            yield moved
+
+
+def _exchanges(p: Problem, here: Bools, used: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Iterator[Bools]:
+    where = [(int(n), int(m)) for n, m in zip(*np.nonzero(here), strict=True)]
+    for (a, x), (b, y) in combinations(where, 2):
+        if a == b or x == y or here[a, y] or here[b, x] or p.banned[a, y] or p.banned[b, x]:
+            continue
+        delta = p.need[y] - p.need[x]
+        if used[a] + delta <= p.memory[a] + 1e-9 and used[b] - delta <= p.memory[b] + 1e-9:
+            yield _changed(here, [(a, x), (b, y)], [(a, y), (b, x)])
+
+
+def _changed(here: Bools, off: Sequence[tuple[int, int]], on: Sequence[tuple[int, int]]) -> Bools:
+    out = here.copy()
+    for at in off:
+        out[at] = False
+    for at in on:
+        out[at] = True
+    return out
+
+
+def _sample(options: list[Bools], rng: np.random.Generator) -> list[Bools]:
+    if len(options) <= SAMPLE:
+        return options
+    picked = np.sort(rng.choice(len(options), size=SAMPLE, replace=False))
+    return [options[i] for i in picked]
+
+
+def _score(here: Bools, plan_of: Planner, evaluate: Evaluate) -> Found:
+    return _best([here], plan_of, evaluate)
+
+
+def _best(options: Sequence[Bools], plan_of: Planner, evaluate: Evaluate) -> Found:
+    plans = [plan_of(o) for o in options]
+    scores = evaluate(plans).mean(axis=1)
+    at = int(np.argmin(scores))
+    return Found(options[at], plans[at], float(scores[at]), len(options))
