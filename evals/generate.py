@@ -84,7 +84,7 @@ def _images(model_class: ModelClass, random: Random) -> int:
 
 def _extra(kind: Kind, random: Random) -> dict[str, int]:
     # A few clients send most prompts, as in every recorded trace.
-    extra = {"client": min(kind.clients, int(random.paretovariate(1.2)))}
+    extra = {"client": 1 + int(kind.clients * random.random() ** 2)}
     if kind.model_class is ModelClass.IMAGE_GENERATION:
         extra |= {
             "steps": random.choice((20, 25, 30, 30, 40)),

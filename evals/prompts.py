@@ -47,9 +47,7 @@ class PromptLimits:
     image_px: int = 512
 
 
-DEMO_LIMITS = PromptLimits(
-    output_tokens=96, caption_output_tokens=48, caption_images=2, images=2, steps=10, image_px=64
-)
+DEMO_LIMITS = PromptLimits(output_tokens=96, caption_output_tokens=48, caption_images=2, steps=8, image_px=64)
 UNKNOWN_TOKENS = 32  # stands in for a size the source does not give
 UNKNOWN_STEPS = 25
 IMAGE_PROMPT_CHARS = 300  # CLIP reads 77 tokens; more is cut by every server

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -101,17 +101,15 @@ def read_trace(
     *,
     model_class: ModelClass | None = None,
     start_s: float = 0.0,
+    until_s: float = math.inf,
     limit: int | None = None,
 ) -> tuple[TraceRow, ...]:
-    """Rows of `path` at or after `start_s`, of one class when given, at most `limit`; reads no further than needed.
+    """Rows of `path` in [start_s, until_s), of one class when given, at most `limit`; reads no further than needed.
 
     Raises BadInput (where = file:line) for a malformed row up to there, or a file that cannot be read.
     """
-    wanted = (
-        r
-        for r in iter_trace(path)
-        if r.timestamp_s >= start_s and (model_class is None or r.model_class is model_class)
-    )
+    near = takewhile(lambda r: r.timestamp_s < until_s, iter_trace(path))
+    wanted = (r for r in near if r.timestamp_s >= start_s and model_class in (None, r.model_class))
     return tuple(islice(wanted, limit))
 
 

@@ -52,6 +52,10 @@ class Tape:
         """The rows at positions first … first + count − 1."""
         return np.arange(first, first + count, dtype=np.int64) % self.times_s.size
 
+    def turns(self, first: int, count: int) -> Ints:
+        """How often the tape has started again at positions first … first + count − 1."""
+        return np.arange(first, first + count, dtype=np.int64) // self.times_s.size
+
     def offsets_s(self, first: int, count: int) -> Floats:
         """Trace seconds from position `first` to the positions first … first + count − 1."""
         at = np.arange(first, first + count, dtype=np.int64)
@@ -73,10 +77,11 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Warped:
-    """`rows[i]` arrives at `at_s[i]` (run clock, ascending). `scale` is run seconds per trace second (0: none);
-    `position` is where the tape goes on."""
+    """`rows[i]` arrives at `at_s[i]` (run clock, ascending), when the tape has started again `turns[i]` times.
+    `scale` is run seconds per trace second (0: none); `position` is where the tape goes on."""
 
     rows: Ints
+    turns: Ints
     at_s: Floats
     scale: float
     position: int
@@ -91,7 +96,8 @@ def warp(tape: Tape, position: int, stretch: Stretch) -> Warped:
     if not (stretch.count >= 0 and stretch.end_s > stretch.begin_s):
         raise BadInput(f"cannot spread {stretch.count} prompts over [{stretch.begin_s}, {stretch.end_s}) s")
     if stretch.count == 0:
-        return Warped(np.empty(0, np.int64), np.empty(0), 0.0, position)
+        none = np.empty(0, np.int64)
+        return Warped(none, none, np.empty(0), 0.0, position)
     offsets = tape.offsets_s(position, stretch.count + 1)
     extent = float(offsets[-1])
     window_s = stretch.end_s - stretch.begin_s
@@ -99,7 +105,8 @@ def warp(tape: Tape, position: int, stretch: Stretch) -> Warped:
     scale = window_s / extent if extent > 0 else 0.0
     last_s = math.nextafter(stretch.end_s, -math.inf)
     at_s = np.minimum(stretch.begin_s + offsets[:-1] * scale, last_s)
-    return Warped(tape.rows(position, stretch.count), at_s, scale, position + stretch.count)
+    rows, turns = tape.rows(position, stretch.count), tape.turns(position, stretch.count)
+    return Warped(rows, turns, at_s, scale, position + stretch.count)
 
 
 def warp_stretches(tape: Tape, position: int, stretches: Sequence[Stretch]) -> tuple[Warped, ...]:
@@ -121,7 +128,8 @@ def warp_by_rate(tape: Tape, position: int, rate_scale: float, begin_s: float, e
     offsets = tape.offsets_s(position, rounds * tape.times_s.size)
     at_s = begin_s + offsets / rate_scale
     count = int(np.searchsorted(at_s, end_s, side="left"))
-    return Warped(tape.rows(position, count), at_s[:count], 1 / rate_scale, position + count)
+    rows, turns = tape.rows(position, count), tape.turns(position, count)
+    return Warped(rows, turns, at_s[:count], 1 / rate_scale, position + count)
 
 
 def draw_start(rows: int, count: int, random: Random) -> int:
