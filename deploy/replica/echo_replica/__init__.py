@@ -1,0 +1,1 @@
+"""A replica without a model: the node server's API, the whole lifecycle, and work that only passes time."""
