@@ -1,0 +1,63 @@
+"""The demo's terminal: everything on stderr, so that stdout holds one JSON document or the closing table."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from edgewise.compose.progress import closing_lines, live_view, summary_table
+
+_LINE_EVERY_S = 10.0  # without a terminal: one line now and then instead of a picture
+
+
+class Screen:
+    def __init__(self, quiet: bool) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._last = ""
+        self._next_line_s = 0.0
+
+    def say(self, text: str) -> None:
+        self._last = text
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        if not self._console.is_terminal:
+            yield
+            return
+        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
+            yield
+        self._live = None
+
+    def show(
+        self,
+        state: Mapping[str, Any],
+        counts: Mapping[str, Mapping[str, Any]],
+        now_s: float,
+        window: tuple[float, float],
+        answered: int,
+        sent: int,
+    ) -> None:
+        if self._live is not None:
+            self._live.update(live_view(state, counts, now_s, window, answered, sent, self._last), refresh=True)
+        elif now_s >= self._next_line_s:
+            self._next_line_s = now_s + _LINE_EVERY_S
+            fairness = state.get("fairness", {}).get("jain_normalized")
+            words = f"J {fairness:.2f}" if fairness is not None else "J –"
+            elapsed = max(0.0, now_s - window[0])
+            self._console.print(
+                f"{elapsed:5.0f} s  slot {state.get('slot', '–')}  answered {answered}/{sent}  {words}"
+            )
+
+    def conclude(self, summary: Mapping[str, Any], run: str) -> None:
+        console = self._console if self._quiet else Console(file=sys.stdout, highlight=False)
+        console.print(summary_table(summary))
+        for line in closing_lines(summary, run):
+            console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,55 @@
+"""The node processes of a demo: forked from one warmed parent, restarted when asked, always stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from serving.fork_client import Exited, ForkServer
+from serving.node.config import NodeConfig
+
+
+class NodeSupervisor:
+    """Owns the fork server. `on_exit(node, pid)` hears of every process that ended unasked."""
+
+    def __init__(self, log_path: Path, on_exit: Callable[[str, int], Awaitable[None]]) -> None:
+        self._forks = ForkServer(log_path=log_path)
+        self._on_exit = on_exit
+        self._configs: dict[str, NodeConfig] = {}
+        self.pids: dict[str, int] = {}
+        self.urls: dict[str, str] = {}
+        self._watcher: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Start the warmed parent; returns when its imports are done."""
+        await self._forks.start()
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def spawn_all(self, configs: list[NodeConfig]) -> None:
+        self._configs = {c.node.id: c for c in configs}
+        await asyncio.gather(*(self.spawn(node) for node in self._configs))
+
+    async def spawn(self, node: str) -> tuple[int, str]:
+        """Fork one node; on a restart it gets its old port back when that is free."""
+        config = self._configs[node]
+        if node in self.urls:
+            config = replace(config, port=urlsplit(self.urls[node]).port or 0)
+        pid, port = await self._forks.spawn(config)
+        self.pids[node], self.urls[node] = pid, f"http://{config.host}:{port}"
+        return pid, self.urls[node]
+
+    async def _watch(self) -> None:
+        async for event in self._forks.events():
+            if isinstance(event, Exited) and not self._stopping:
+                await self._on_exit(event.node, event.pid)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await self._forks.stop()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
