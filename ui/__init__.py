@@ -1,1 +1,1 @@
-"""The operator dashboard: Streamlit over the control API."""
+"""The dashboard: Streamlit over the control API. It speaks HTTP only and imports no agent."""

@@ -1,0 +1,76 @@
+"""The control API's client: one method per route; every failure is one of our errors."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from edgewise.domain.errors import EdgewiseError, Refused, RunFailed, Unavailable
+from edgewise.domain.records import PromptRow
+from serving.control_api.schema import DecisionDetail, DecisionList, DecisionRow, EventList, PromptEvent, RunState
+
+M = TypeVar("M", bound=BaseModel)
+TIMEOUT_S = 5.0
+
+
+class ControlApi:
+    """Reads a control API. Methods raise Unavailable when it is not reachable or not ready, Refused for what it
+    declines or does not know, RunFailed when what answers is not a control API."""
+
+    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        # trust_env off: a proxy of the environment must not stand between this machine and itself.
+        self._client = httpx.Client(base_url=self.base_url, timeout=TIMEOUT_S, trust_env=False, transport=transport)
+
+    def state(self) -> RunState:
+        return self._get(RunState, "/control/v1/state")
+
+    def decisions(self, limit: int, before: str | None = None) -> list[DecisionRow]:
+        """The newest `limit` decisions, newest first; those before one when `before` is its id."""
+        asked = {"limit": str(limit)} | ({"before": before} if before else {})
+        return self._get(DecisionList, "/control/v1/decisions", asked).items
+
+    def decision(self, decision_id: str) -> DecisionDetail:
+        return self._get(DecisionDetail, f"/control/v1/decisions/{quote(decision_id, safe='')}")
+
+    def recent_prompts(self, limit: int) -> list[PromptRow]:
+        """Prompts among the newest `limit` events, oldest first."""
+        items = self._get(EventList, "/control/v1/events", {"limit": str(limit)}).items
+        return [e.prompt for e in items if isinstance(e, PromptEvent)]
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _get(self, kind: type[M], path: str, params: dict[str, str] | None = None) -> M:
+        try:
+            answer = self._client.get(path, params=params)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(
+                "the control API is not reachable",
+                where=self.base_url,
+                hint="is the controller running? this page goes on by itself when it answers",
+            ) from error
+        if answer.status_code != 200:
+            raise _theirs(answer, self.base_url)
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise self._foreign(path) from error
+
+    def _foreign(self, path: str) -> RunFailed:
+        return RunFailed(
+            f"what answers at {path} is not edgewise's control API, or one of another version", where=self.base_url
+        )
+
+
+def _theirs(answer: httpx.Response, base_url: str) -> EdgewiseError:
+    """The error an answer carries, as one of ours."""
+    kind = Unavailable if answer.status_code >= 500 else Refused
+    try:
+        said: dict[str, Any] = answer.json()["error"]
+        return kind(str(said["message"]), where=str(said.get("where", "")), hint=str(said.get("hint", "")))
+    except (ValueError, KeyError, TypeError):
+        return kind(f"the control API answered {answer.status_code}", where=base_url)
