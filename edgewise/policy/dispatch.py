@@ -1,0 +1,267 @@
+"""Which node serves a prompt: least expected marginal cost, and the simple policies it is compared with.
+
+Kernels on flat arrays, compiled by numba and chosen by integer id (a function as argument would defeat the compile
+cache). Gateway and simulator call the same code: `choose(policy, fleet, …)`.
+
+The cost of sending a prompt of model m with expected service s (seconds at speed 1) to node n, in seconds:
+
+    cost = own + imposed + prior
+
+Model of a node. Speed v is divided between the models with work in proportion to their shares φ (generalised
+processor sharing), and nothing else arrives. W_k is the work left of model k there, c_m how many prompts of m run at
+a time, n_m how many of m are there, a = W_m / n_m the work each has left.
+
+*Inside m's queue* (FIFO, c_m at a time). Those ahead finish first, except p = min(n_m, c_m − 1) that run beside the
+prompt and take up to min(a, s) each meanwhile. So the prompt ends when m has been given
+    D = (W_m − p·a) + s + p·min(a, s).
+For c = 1 this is W_m + s (FIFO); for c = ∞ (code 0) it is s + n_m·min(a, s) (processor sharing).
+
+*Between models.* While m is given D, model k with enough work is given D·φ_k/φ_m, and never more than W_k:
+    own = net + wait + (D + Σ_{k≠m} min(W_k, D·φ_k/φ_m)) / v
+with net the network's round trip and wait what a loading replica still needs (the work there is counted as it is now,
+which is on the safe side).
+
+*Imposed on model k.* A prompt of k that ends when k has been given w sees m take min(W_m, ρw) before the arrival and
+min(W_m + s, ρw) after it, ρ = φ_m/φ_k: it is delayed by f(w)/v, f(w) = clip(ρw − W_m, 0, s). The n_k prompts of k end
+at w = W_k·i/n_k, i = 1…n_k; by Euler–Maclaurin, with Y = ρW_k − W_m and G(Y) = ∫₀^Y clip(y, 0, s) dy,
+    Σ_i f(w_i) ≈ n_k·G(Y)/(ρW_k) + f(W_k)/2, and never more than n_k·f(W_k).
+Exact for one prompt whose f is linear. Prompts of m itself that run beside it are delayed by p·min(a, s) of m's work.
+
+*Prior.* A node that got the part g of its route's recent prompts although its weight is w < g pays
+PRIOR·(g − w)·s/v: less than one service time, so that it settles near-ties and no more.
+
+Constraint: a node of weight 0 is taken only when no node with a weight could take the prompt, a node tried before
+only when no other is left; dead nodes and replicas that are neither ready nor (with `allow_loading`) loading never.
+Nodes predicted to answer after `left_s` come after those in time. Ties go to the lowest node index.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import njit
+
+# Policy ids.
+MARGINAL: Final = 0
+ROUND_ROBIN: Final = 1
+LEAST_WORK: Final = 2  # least expected work, all models of the node together, over its speed
+SLOT_WEIGHTS: Final = 3  # by the route weights alone; uniform where none is listed
+
+# Replica codes in FleetArrays.state, in the order of domain.cluster.ReplicaState.
+ABSENT: Final = 0
+LOADING: Final = 1
+READY: Final = 2
+DRAINING: Final = 3
+FAILED: Final = 4
+
+PRIOR: Final = 0.5  # what ignoring a weight altogether costs, in service times
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class FleetArrays(NamedTuple):
+    """The fleet as flat arrays: N nodes (each also an access node), M models, R route rows. Changed in place."""
+
+    alive: Bools  # [N]
+    speed: Floats  # [N], relative; > 0
+    state: Ints  # [N, M], replica codes
+    ready_in_s: Floats  # [N, M], s until a loading replica is ready; inf: unknown
+    share: Floats  # [N, M], relative part of the node's speed; > 0
+    work_s: Floats  # [N, M], expected service left, s at speed 1
+    prompts: Floats  # [N, M], prompts queued or running
+    slots: Ints  # [M], prompts of a model that run at a time; 0: all (processor sharing)
+    latency_s: Floats  # [N, N], network latency both ways, access node × node, s
+    s_per_kib: Floats  # [N, N], transfer time of one KiB, s
+    payload_kib: Floats  # [M], request + response, KiB
+    route_row: Ints  # [N, M], row of the routes for (access node, model); -1: no route, every node allowed
+    route_weight: Floats  # [R, N], rows sum to 1
+    route_sent: Floats  # [R, N], recent prompts sent by the row (decayed counts)
+
+
+class Choice(NamedTuple):
+    """node: index, -1 when none could take the prompt. own_s: predicted latency there, s. cost_s: what was minimised
+    (own_s for the policies that minimise nothing)."""
+
+    node: int
+    own_s: float
+    cost_s: float
+
+
+def empty_fleet(nodes: int, models: int, rows: int = 0) -> FleetArrays:
+    """A fleet of dead nodes of speed 1 without replicas, work, network or routes."""
+    return FleetArrays(
+        alive=np.zeros(nodes, np.bool_),
+        speed=np.ones(nodes),
+        state=np.zeros((nodes, models), np.int64),
+        ready_in_s=np.full((nodes, models), np.inf),
+        share=np.ones((nodes, models)),
+        work_s=np.zeros((nodes, models)),
+        prompts=np.zeros((nodes, models)),
+        slots=np.ones(models, np.int64),
+        latency_s=np.zeros((nodes, nodes)),
+        s_per_kib=np.zeros((nodes, nodes)),
+        payload_kib=np.zeros(models),
+        route_row=np.full((nodes, models), -1, np.int64),
+        route_weight=np.zeros((rows, nodes)),
+        route_sent=np.zeros((rows, nodes)),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _imposed_on(work: float, prompts: float, ahead: float, service_s: float, rho: float) -> float:
+    """Work of speed 1 by which the prompts of one other model are delayed, summed over them (docstring: Σ f)."""
+    top = rho * work - ahead
+    if top <= 0.0:
+        return 0.0
+    last = min(top, service_s)
+    area = 0.5 * last * last + service_s * (top - last)
+    several = max(prompts, 1.0)
+    delayed: float = min(several * area / (rho * work) + 0.5 * last, several * last)
+    return delayed
+
+
+@njit(cache=True, nogil=True)
+def predict(fleet: FleetArrays, access: int, model: int, node: int, service_s: float) -> tuple[float, float]:
+    """(own, imposed): seconds the prompt itself takes at `node`, and seconds it adds to those already there."""
+    work, count = fleet.work_s[node, model], fleet.prompts[node, model]
+    slots, share, speed = fleet.slots[model], fleet.share[node, model], fleet.speed[node]
+    beside = count if slots == 0 else min(count, slots - 1.0)
+    each = work / count if count > 0.0 else 0.0
+    overlap = beside * min(each, service_s)
+    needed = max(work - beside * each, 0.0) + service_s + overlap
+    given, imposed = needed, 0.0
+    for other in range(fleet.slots.shape[0]):
+        theirs = fleet.work_s[node, other]
+        if other == model or theirs <= 0.0:
+            continue
+        ratio = fleet.share[node, other] / share
+        given += min(theirs, needed * ratio)
+        imposed += _imposed_on(theirs, fleet.prompts[node, other], work, service_s, 1.0 / ratio)
+    own = given / speed
+    if needed > 0.0:
+        imposed += overlap * given / needed
+    own += fleet.latency_s[access, node] + fleet.s_per_kib[access, node] * fleet.payload_kib[model]
+    if fleet.state[node, model] == LOADING:
+        own += fleet.ready_in_s[node, model]
+    return own, imposed / speed
+
+
+@njit(cache=True, nogil=True)
+def _rank(fleet: FleetArrays, access: int, model: int, node: int, tried: Bools, allow_loading: bool) -> int:
+    """How willingly the node is taken: 0 best; 1 tried before; 2, 3 the same for forbidden ones; -1 not at all."""
+    if not fleet.alive[node]:
+        return -1
+    state = fleet.state[node, model]
+    if state != READY and not (allow_loading and state == LOADING):
+        return -1
+    row = fleet.route_row[access, model]
+    forbidden = row >= 0 and fleet.route_weight[row, node] <= 0.0
+    return (2 if forbidden else 0) + (1 if tried[node] else 0)
+
+
+@njit(cache=True, nogil=True)
+def _prior(fleet: FleetArrays, access: int, model: int, node: int, service_s: float) -> float:
+    row = fleet.route_row[access, model]
+    if row < 0:
+        return 0.0
+    sent = fleet.route_sent[row].sum()
+    part = (fleet.route_sent[row, node] + 1.0) / (sent + 1.0)
+    price: float = PRIOR * max(part - fleet.route_weight[row, node], 0.0) * service_s / fleet.speed[node]
+    return price
+
+
+@njit(cache=True, nogil=True)
+def _by_cost(
+    policy: int, fleet: FleetArrays, access: int, model: int, service_s: float, left_s: float, ranks: Ints, rank: int
+) -> tuple[int, float, float]:
+    best, best_own, best_cost, best_late = -1, math.inf, math.inf, True
+    for node in range(ranks.shape[0]):
+        if ranks[node] != rank:
+            continue
+        own, imposed = predict(fleet, access, model, node, service_s)
+        if policy == MARGINAL:
+            cost = own + imposed + _prior(fleet, access, model, node, service_s)
+        else:
+            cost = (fleet.work_s[node].sum() + service_s) / fleet.speed[node]
+            if fleet.state[node, model] == LOADING:
+                cost += fleet.ready_in_s[node, model]
+        late = policy == MARGINAL and own > left_s
+        if best < 0 or (best_late and not late) or (late == best_late and cost < best_cost):
+            best, best_own, best_cost, best_late = node, own, cost, late
+    return best, best_own, best_cost
+
+
+@njit(cache=True, nogil=True)
+def _by_turn(ranks: Ints, rank: int, turn: int) -> int:
+    left = turn % (ranks == rank).sum()
+    chosen = -1
+    for node in range(ranks.shape[0]):
+        if ranks[node] == rank:
+            chosen = node
+            if left == 0:
+                break
+            left -= 1
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def _by_weight(fleet: FleetArrays, access: int, model: int, ranks: Ints, rank: int, uniform: float) -> int:
+    row = fleet.route_row[access, model]
+    total = 0.0
+    for node in range(ranks.shape[0]):
+        if ranks[node] == rank and row >= 0:
+            total += fleet.route_weight[row, node]
+    if total <= 0.0:
+        turned: int = _by_turn(ranks, rank, int(uniform * (ranks == rank).sum()))
+        return turned
+    chosen, passed = -1, 0.0
+    for node in range(ranks.shape[0]):
+        if ranks[node] == rank and fleet.route_weight[row, node] > 0.0:
+            chosen = node
+            passed += fleet.route_weight[row, node] / total
+            if uniform < passed:
+                break
+    return chosen
+
+
+@njit(cache=True, nogil=True)
+def choose(
+    policy: int,
+    fleet: FleetArrays,
+    access: int,
+    model: int,
+    service_s: float,
+    tried: Bools,
+    allow_loading: bool,
+    left_s: float,
+    uniform: float,
+    turn: int,
+) -> Choice:
+    """The node for one prompt of `model` that enters at `access` (indices) and needs `service_s` at speed 1.
+
+    tried: [N], nodes that were sent this prompt before. allow_loading: whether to consider waiting for a loading
+    replica (the caller looks at the state of the node it gets). left_s: seconds until the prompt's deadline, inf for
+    none. uniform: a draw from [0, 1) for SLOT_WEIGHTS. turn: the count of earlier prompts for ROUND_ROBIN.
+    """
+    nodes = fleet.alive.shape[0]
+    ranks = np.empty(nodes, np.int64)
+    rank = -1
+    for node in range(nodes):
+        ranks[node] = _rank(fleet, access, model, node, tried, allow_loading)
+        if ranks[node] >= 0 and (rank < 0 or ranks[node] < rank):
+            rank = ranks[node]
+    if rank < 0:
+        return Choice(-1, math.inf, math.inf)
+    if policy in (MARGINAL, LEAST_WORK):
+        best, own, cost = _by_cost(policy, fleet, access, model, service_s, left_s, ranks, rank)
+        return Choice(best, own, cost)
+    if policy == ROUND_ROBIN:
+        node = _by_turn(ranks, rank, turn)
+    else:
+        node = _by_weight(fleet, access, model, ranks, rank, uniform)
+    own, _ = predict(fleet, access, model, node, service_s)
+    return Choice(node, own, own)

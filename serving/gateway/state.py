@@ -1,0 +1,174 @@
+"""What the gateway knows, and its decisions: send, hold, shed or give up. Time is an argument, nothing is awaited."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgewise.domain.cluster import ReplicaState
+from edgewise.domain.errors import UnknownNode
+from edgewise.domain.plan import Plan
+from edgewise.domain.world import World
+from edgewise.policy import dispatch
+from serving.gateway.config import Limits, NodeAddress
+from serving.gateway.fleet import STATES, FleetView, NodeReport
+from serving.gateway.prompt import Exhausted, Hold, Prompt, Send, Shed, Verdict
+
+
+@dataclass(slots=True)
+class NodeLink:
+    """What is known of reaching a node. seen_s: when it last answered; dead_since_s: when a connection to it failed
+    (a poll begun before that says nothing about it); inf or -inf: never."""
+
+    url: str
+    seen_s: float = -math.inf
+    dead_since_s: float = -math.inf
+
+
+class GatewayState:
+    """Fleet view, held prompts, plan and lease. Every method is synchronous and takes the time it needs to know."""
+
+    def __init__(self, world: World, limits: Limits) -> None:
+        self.world = world
+        self.limits = limits
+        self.fleet = FleetView(world)
+        self.links: dict[int, NodeLink] = {}
+        self.held: list[OrderedDict[Prompt, float]] = [OrderedDict() for _ in world.models]  # FIFO; value: until_s
+        self.plan: Plan | None = None
+        self.decision: str | None = None
+        self._fastest = max(n.speed for n in world.nodes)
+
+    # What is decided about one prompt.
+
+    def route(self, prompt: Prompt, now_s: float) -> Verdict:
+        """Decides and books: a Send is in the ledger, a Hold in the queue of its model, when this returns."""
+        verdict = self.decide(prompt, now_s)
+        if isinstance(verdict, Hold):
+            self.held[prompt.model][prompt] = verdict.until_s
+            if verdict.node >= 0:
+                prompt.reserved = verdict.node
+                self.fleet.reserve(verdict.node, prompt.model, prompt.service_s)
+        return verdict
+
+    def decide(self, prompt: Prompt, now_s: float) -> Verdict:
+        if prompt.attempts >= self.limits.max_attempts:
+            return Exhausted(prompt.attempts)
+        left_s = prompt.deadline_at_s - now_s if self.limits.shedding else math.inf
+        a, model = self.fleet.arrays, prompt.model
+        node, own_s, _ = dispatch.choose(
+            dispatch.MARGINAL, a, prompt.access, model, prompt.service_s, prompt.tried, True, left_s, 0.0, 0
+        )
+        if node >= 0 and a.state[node, model] == dispatch.READY:
+            if own_s > left_s:
+                over_s = own_s - prompt.spec.deadline_s
+                return Shed(max(1.0, over_s), f"the best replica would answer in {own_s:.1f} s, after the deadline")
+            return self._send(prompt, node, now_s)
+        until_s = now_s + left_s - prompt.service_s / self._fastest
+        if now_s > until_s:
+            return Shed(self._ready_in_s(model), "no replica of the model was ready in time")
+        return Hold(until_s, node)
+
+    def release(self, prompt: Prompt) -> None:
+        """Takes a prompt out of its model's queue, if it is there."""
+        self.held[prompt.model].pop(prompt, None)
+        if prompt.reserved >= 0:
+            self.fleet.reserve(prompt.reserved, prompt.model, prompt.service_s, -1.0)
+            prompt.reserved = -1
+
+    def review(self, now_s: float) -> list[tuple[Prompt, Verdict]]:
+        """Decides again on all held prompts, oldest first; those that need not wait any more, with their verdicts."""
+        done: list[tuple[Prompt, Verdict]] = []
+        for model, queue in enumerate(self.held):
+            if not queue:
+                continue
+            hopeless = self._hopeless(model)
+            waiting = [p for p, until_s in queue.items() if not hopeless or now_s > until_s]
+            for prompt in waiting:
+                self.release(prompt)
+            for prompt in waiting:
+                verdict = self.route(prompt, now_s)
+                if not isinstance(verdict, Hold):
+                    done.append((prompt, verdict))
+        return done
+
+    # What is learnt from outside.
+
+    def set_nodes(self, nodes: tuple[NodeAddress, ...]) -> None:
+        """Replaces the node list. A node with a new address is known anew. Raises UnknownNode."""
+        for node in nodes:
+            if node.id not in self.fleet.nodes:
+                known = ", ".join(self.fleet.nodes)
+                raise UnknownNode(f"node {node.id!r} is not in the cluster", hint=f"known nodes: {known}")
+        wanted = {self.fleet.nodes[n.id]: n.url.rstrip("/") for n in nodes}
+        for index in [i for i, link in self.links.items() if wanted.get(i) != link.url]:
+            del self.links[index]
+            self.fleet.forget(index)
+        for index, url in wanted.items():
+            self.links.setdefault(index, NodeLink(url))
+
+    def set_plan(self, plan: Plan, decision: str) -> None:
+        self.plan, self.decision = plan, decision
+        self.fleet.set_routes(plan)
+
+    def report(self, report: NodeReport, asked_s: float, now_s: float) -> bool:
+        """A node's state answer to a poll begun at `asked_s`. Whether something held may now be wanted elsewhere."""
+        index = self.fleet.nodes[report.node]
+        link = self.links.get(index)
+        if link is None or asked_s <= link.dead_since_s:
+            return False
+        link.seen_s = now_s
+        revived = not self.fleet.arrays.alive[index]
+        self.fleet.arrays.alive[index] = True
+        changed = self.fleet.apply(report)
+        return revived or any(self.held[m] for m in changed)
+
+    def fail(self, node: int, now_s: float) -> None:
+        """A connection to the node failed: it is dead until it answers a poll begun later."""
+        self.fleet.arrays.alive[node] = False
+        if node in self.links:
+            self.links[node].dead_since_s = now_s
+
+    def watch(self, now_s: float) -> list[int]:
+        """Marks nodes dead that were silent too long; those silent so long that their prompts count as lost."""
+        lost = []
+        for index, link in self.links.items():
+            if now_s - link.seen_s > self.limits.node_dead_after_s:
+                self.fleet.arrays.alive[index] = False
+                if now_s - link.seen_s > self.limits.node_lost_after_s:
+                    lost.append(index)
+        return lost
+
+    # What others want to know.
+
+    def lease_expired(self, now_s: float) -> bool:
+        return self.plan is not None and now_s > self.plan.expires_s
+
+    def replica_states(self, model: int) -> list[tuple[str, ReplicaState]]:
+        """(node, state) of the model on every live node."""
+        a = self.fleet.arrays
+        live = np.nonzero(a.alive)[0]
+        return [(self.world.nodes[i].id, STATES[int(a.state[i, model])]) for i in live]
+
+    def untried(self) -> dispatch.Bools:
+        return np.zeros(len(self.world.nodes), np.bool_)
+
+    def _send(self, prompt: Prompt, node: int, now_s: float) -> Send:
+        prompt.attempts += 1
+        prompt.tried[node] = True
+        prompt.served, prompt.decision = self.world.nodes[node].id, self.decision
+        return Send(self.fleet.send(node, prompt.model, prompt.access, prompt.service_s, now_s))
+
+    def _hopeless(self, model: int) -> bool:
+        """No live node has the model ready or loading: a held prompt can only run out of time."""
+        a = self.fleet.arrays
+        column = a.state[:, model]
+        return not (a.alive & ((column == dispatch.READY) | (column == dispatch.LOADING))).any()
+
+    def _ready_in_s(self, model: int) -> float:
+        a = self.fleet.arrays
+        loading = a.alive & (a.state[:, model] == dispatch.LOADING)
+        soonest = float(a.ready_in_s[loading, model].min()) if loading.any() else math.inf
+        return max(1.0, soonest if math.isfinite(soonest) else self.limits.slot_s)
