@@ -33,21 +33,21 @@ IMAGE_VARIANTS = 32  # distinct images per seed; made once each, since noise doe
 class PromptLimits:
     """What is sent at most; defaults suit the four default models, DEMO_LIMITS what a laptop answers in a second.
 
-    context_tokens: GPT-2's window, prompt and answer together. caption_tokens: text that goes with an image; BLIP
-    continues it. images, steps: of one generation. image_size: side of a generated image, pixels.
+    context_tokens: GPT-2's window, prompt and answer together. caption_input_tokens: text that goes with an image.
+    caption_images: BLIP looks at one. images, steps: of one generation. image_px: side of a generated image, pixels.
     """
 
     context_tokens: int = 1024
     output_tokens: int = 512
     caption_input_tokens: int = 16
     caption_output_tokens: int = 64
-    caption_images: int = 4
+    caption_images: int = 1
     images: int = 4
     steps: int = 50
     image_px: int = 512
 
 
-DEMO_LIMITS = PromptLimits(output_tokens=96, caption_output_tokens=48, caption_images=2, steps=8, image_px=64)
+DEMO_LIMITS = PromptLimits(output_tokens=96, caption_output_tokens=48, steps=8, image_px=64)
 UNKNOWN_TOKENS = 32  # stands in for a size the source does not give
 UNKNOWN_STEPS = 25
 IMAGE_PROMPT_CHARS = 300  # CLIP reads 77 tokens; more is cut by every server
