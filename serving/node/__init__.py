@@ -1,0 +1,1 @@
+"""The node server: replicas of models on one edge server, behind HTTP."""
