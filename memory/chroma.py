@@ -1,0 +1,201 @@
+"""The door to Chroma: episodic case memory on disk, with our own vectors (nothing is ever downloaded or sent)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgewise.domain.codec import from_json, to_plain
+from edgewise.domain.errors import BadInput, EdgewiseError, MemoryUnavailable, SetupError
+from edgewise.domain.records import Case, CaseOutcome, RecalledCase, Situation
+from memory.ranking import Stored, forget, pool, recall
+from memory.vectors import Axes
+
+T = TypeVar("T")
+
+COLLECTION = "cases-v1"
+KEEP = 10_000
+MIN_FREE_MIB = 16  # an empty Chroma folder takes less than one; the rest is room for a run's cases
+
+_log = logging.getLogger(__name__)
+
+
+class ChromaMemory:
+    """Implements ports.Memory in the folder `path`. Holds at most `keep` cases (memory.ranking.forget). `now_s`
+    orders cases over several runs, so it is the wall clock. One worker thread does all: SQLite has one writer."""
+
+    def __init__(self, path: Path, keep: int = KEEP, now_s: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._keep = max(1, keep)
+        self._now_s = now_s
+        self._client: Any = None
+        self._collection: Any = None
+        self._axes = Axes()
+        self._closed = False
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="case-memory")
+
+    async def start(self) -> None:
+        """Opens the folder now rather than at the first call. Raises SetupError when it cannot be used."""
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._open)
+
+    async def recall(self, situation: Situation, count: int) -> Sequence[RecalledCase]:
+        return await self._call(lambda: self._recall(situation, count))
+
+    async def remember(self, case: Case) -> None:
+        await self._call(lambda: self._remember(case))
+
+    async def score(self, case_id: str, outcome: CaseOutcome) -> None:
+        """Adds what was measured. A case that is not there (it may have been forgotten) is no error."""
+        if not math.isfinite(outcome.objective):
+            raise BadInput(f"an outcome needs a finite objective, not {outcome.objective}", where=f"case {case_id}")
+        await self._call(lambda: self._score(case_id, outcome))
+
+    async def count(self) -> int:
+        return await self._call(lambda: int(self._collection.count()))
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
+        self._worker.shutdown(wait=False)
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        """Runs `work` on the worker with the folder open. Every failure becomes MemoryUnavailable."""
+        if self._closed:
+            raise MemoryUnavailable("the case memory is closed", where=str(self._path))
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._guarded, work)
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            self._open()
+            return work()
+        except EdgewiseError as error:
+            raise MemoryUnavailable(error.message, where=error.where, hint=error.hint) from error
+        except BaseException as error:  # Chroma's Rust core panics with an exception outside `Exception`
+            if not _foreign(error):
+                raise
+            hint = "is the disk full?"
+            raise MemoryUnavailable(
+                f"the case memory failed: {_line(error)}", where=str(self._path), hint=hint
+            ) from error
+
+    def _open(self) -> None:
+        if self._collection is not None:
+            return
+        _usable(self._path)
+        # Heavy (a second or more), and not needed by processes that only import this package.
+        import chromadb
+        from chromadb.config import Settings
+
+        try:
+            options = Settings(anonymized_telemetry=False)
+            self._client = chromadb.PersistentClient(path=str(self._path), settings=options)
+            collection = self._client.get_or_create_collection(
+                COLLECTION, embedding_function=None, configuration={"hnsw": {"space": "l2"}}
+            )
+            self._axes = Axes(tuple(json.loads((collection.metadata or {}).get("axes", "[]"))))
+            self._collection = collection
+        except BaseException as error:
+            if not _foreign(error):
+                raise
+            hint = "move the folder away to start with an empty memory"
+            message = f"cannot open the case memory: {_line(error)}"
+            raise SetupError(message, where=str(self._path), hint=hint) from error
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._client = self._collection = None
+
+    def _recall(self, situation: Situation, count: int) -> list[RecalledCase]:
+        if count <= 0:
+            return []
+        found = self._collection.query(
+            query_embeddings=[self._axes.vector(situation)],
+            n_results=pool(count),
+            where={"scored": True},
+            include=["documents"],
+        )
+        return recall(situation, _cases(found["documents"][0]), count)
+
+    def _remember(self, case: Case) -> None:
+        axes = self._axes.extended(case.situation)
+        if axes != self._axes:
+            self._collection.modify(metadata={"axes": json.dumps(axes.names)})
+            self._axes = axes
+        self._write(case, self._now_s())
+        if self._collection.count() > self._keep:
+            self._trim()
+
+    def _score(self, case_id: str, outcome: CaseOutcome) -> None:
+        found = self._collection.get(ids=[case_id], include=["documents", "metadatas"])
+        for case in _cases(found["documents"]):
+            self._write(replace(case, outcome=outcome), float(found["metadatas"][0]["stored_s"]))
+
+    def _write(self, case: Case, stored_s: float) -> None:
+        row: dict[str, Any] = {"scored": case.outcome is not None, "stored_s": stored_s}
+        if case.outcome is not None:
+            row["objective"] = case.outcome.objective
+        self._collection.upsert(
+            ids=[case.id],
+            embeddings=[self._axes.vector(case.situation)],
+            metadatas=[row],
+            documents=[json.dumps(to_plain(case))],  # unlike pydantic's, keeps what is not finite,
+        )
+
+    def _trim(self) -> None:
+        rows = self._collection.get(include=["metadatas"])
+        stored = [
+            Stored(case_id, float(row["stored_s"]), float(row["objective"]) if row["scored"] else None)
+            for case_id, row in zip(rows["ids"], rows["metadatas"], strict=True)
+        ]
+        gone = forget(stored, self._keep)
+        if gone:
+            self._collection.delete(ids=gone)
+
+
+def _usable(path: Path) -> None:
+    """Raises SetupError unless the folder exists or can be made, can be written and has some room."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+        free_mib = shutil.disk_usage(path).free / 2**20
+    except OSError as error:
+        hint = "choose another folder, or make it writable"
+        message = f"the case memory's folder cannot be written: {error.strerror}"
+        raise SetupError(message, where=str(path), hint=hint) from error
+    if free_mib < MIN_FREE_MIB:
+        message = f"no room for the case memory: {free_mib:.1f} MiB free, {MIN_FREE_MIB} MiB needed"
+        raise SetupError(message, where=str(path), hint="free some space or choose another disk")
+
+
+def _cases(documents: Sequence[str]) -> list[Case]:
+    """The cases, without those an older version wrote in another shape."""
+    cases = []
+    for text in documents:
+        try:
+            cases.append(from_json(Case, text))
+        except BadInput as error:
+            _log.warning("a remembered case is skipped: %s", error.message)
+    return cases
+
+
+def _foreign(error: BaseException) -> bool:
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
