@@ -1,0 +1,43 @@
+"""PrometheusTelemetry keeps the contract over a real Prometheus server that scrapes real /metrics pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.contract.exporter_world import ExporterWorld
+from tests.contract.telemetry_spec import TelemetrySpec
+from tests.support.metrics_exporter import Exporter
+from tests.support.prometheus_server import PrometheusServer, binary, exporter_in_thread
+from tools.clock import RunClock
+from tools.prometheus import PrometheusTelemetry
+
+WINDOW_S, SCRAPE_S = 4.0, 0.5
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Exporter, str]]:
+    binary()
+    with exporter_in_thread() as exporter:
+        prometheus = PrometheusServer(tmp_path_factory.mktemp("prometheus"), exporter.urls, "500ms")
+        try:
+            prometheus.start()
+            yield exporter, prometheus.url
+        finally:
+            prometheus.stop()
+
+
+class TestPrometheusTelemetry(TelemetrySpec):
+    @pytest_asyncio.fixture
+    async def telemetry_world(self, server: tuple[Exporter, str]) -> AsyncIterator[ExporterWorld]:
+        exporter, url = server
+        clock = RunClock()
+        telemetry = PrometheusTelemetry(url, clock, WINDOW_S)
+
+        def unheard() -> PrometheusTelemetry:
+            return PrometheusTelemetry("http://127.0.0.1:1", clock, WINDOW_S, timeout_s=1.0)
+
+        yield ExporterWorld(exporter, telemetry, unheard, WINDOW_S, SCRAPE_S)
+        await telemetry.aclose()
