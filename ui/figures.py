@@ -8,10 +8,11 @@ import plotly.graph_objects as go
 
 from edgewise.domain.records import PromptRow, PromptStatus
 from serving.control_api.schema import DecisionRow, RunState
-from ui.palette import GRID, OTHER, RUNGS, model_colours
+from ui.palette import GRID, OTHER, RUNGS, ink, model_colours
 from ui.words import clock, outcome, percent, seconds
 
 _BARS = (("p50", "p50_latency_s", 0.45), ("mean", "mean_latency_s", 0.7), ("p95", "p95_latency_s", 1.0))
+_DECADES = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 _STATUS_SYMBOLS = {"completed": "circle", "shed": "x", "failed": "x", "cancelled": "line-ew-open", "pending": "star"}
 
 
@@ -71,12 +72,16 @@ def fairness_figure(state: RunState) -> go.Figure:
                 for v, m in zip(x, shown, strict=True)
             ],
             textposition="auto",
+            insidetextanchor="start",
+            insidetextfont={"color": [ink(colours[n]) for n in names]},
             hovertemplate="%{y}: %{text} than alone on the fastest node<extra></extra>",
         )
     )
     if x:
         mean = sum(x) / len(x)
-        figure.add_vline(x=mean, line={"dash": "dot", "color": OTHER}, annotation_text=f"mean {mean:.2f}")
+        figure.add_vline(
+            x=mean, line={"dash": "dot", "color": OTHER}, annotation_text=f"mean {mean:.2f}", annotation_yshift=16
+        )
     figure.update_xaxes(title="x = 1 / slowdown (1 = as if alone)", range=[0, 1.02])
     figure.update_yaxes(autorange="reversed")
     return _layout(figure, 120 + 62 * len(state.models), bargap=0.35, showlegend=False)
@@ -106,7 +111,7 @@ def trail_figure(prompts: Sequence[PromptRow], models: list[str]) -> go.Figure:
             hovertemplate="%{text}<extra></extra>",
         )
     figure.update_xaxes(title="answered at (s since the start)")
-    figure.update_yaxes(title="latency (s)", type="log")
+    figure.update_yaxes(title="latency (s)", type="log", tickvals=_DECADES, ticktext=[f"{v:g}" for v in _DECADES])
     return _layout(figure, 300)
 
 
@@ -120,7 +125,8 @@ def timeline_figure(rows: Sequence[DecisionRow], picked: str = "") -> go.Figure:
     """Decisions over the run's time: height is the margin, colour the rung, filled a new plan, open a kept one."""
     figure = go.Figure()
     for rung in dict.fromkeys([*RUNGS, *(r.rung for r in rows)]):
-        mine = [r for r in rows if r.rung == rung]
+        # New plans first: the legend shows the first mark's shape.
+        mine = sorted((r for r in rows if r.rung == rung), key=lambda r: outcome(r) != "new plan")
         if not mine:
             continue
         figure.add_scatter(
@@ -129,6 +135,7 @@ def timeline_figure(rows: Sequence[DecisionRow], picked: str = "") -> go.Figure:
             name=rung,
             mode="markers",
             customdata=[r.id for r in mine],
+            opacity=1,
             marker={
                 "color": RUNGS.get(rung, OTHER),
                 "size": [16 if r.id == picked else 10 for r in mine],
@@ -141,7 +148,12 @@ def timeline_figure(rows: Sequence[DecisionRow], picked: str = "") -> go.Figure:
     required = [r.required for r in rows if r.required is not None]
     if required:
         level = 100 * required[0]
-        figure.add_hline(y=level, line={"dash": "dot", "color": OTHER}, annotation_text=f"gain needed: {level:g} %")
+        figure.add_hline(
+            y=level,
+            line={"dash": "dot", "color": OTHER},
+            annotation_text=f"gain needed: {level:g} %",
+            annotation_position="top left",
+        )
     figure.update_xaxes(title="decided at (s since the start)")
     figure.update_yaxes(title="margin over the runner-up (%)")
     return _layout(figure, 300, showlegend=True, clickmode="event+select")
@@ -187,5 +199,5 @@ def candidates_figure(row: DecisionRow) -> go.Figure:
             hovertemplate=f"%{{y}}: {candidate.score:.3f}, 95 % {low:.3f} to {high:.3f}<extra></extra>",
         )
     figure.update_xaxes(title="predicted objective, 95 % interval (lower is better)")
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(range=[len(figure.data) - 0.5, -0.7])
     return _layout(figure, 110 + 50 * max(1, len(row.candidates)), showlegend=False)

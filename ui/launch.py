@@ -34,7 +34,11 @@ _OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "type",
-    "theme.primaryColor": "#0072B2",
+    "theme.light.primaryColor": "#0072B2",  # both, so that the page follows the reader's light or dark setting
+    "theme.dark.primaryColor": "#56B4E9",
+    "theme.paddingTop": "2.5rem",
+    "theme.paddingBottom": "2rem",
+    "theme.headingFontSizes": '["2rem", "1.6rem", "1.35rem", "1.15rem", "1rem", "0.9rem"]',
 }
 
 

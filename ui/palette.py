@@ -24,10 +24,11 @@ STATES: dict[ReplicaState, Mark] = {
     ReplicaState.ABSENT: Mark("transparent", "inherit", "·"),
 }
 
-MODELS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")
+MODELS = ("#2180C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#7F7F7F")
+_PALE = {"#CC79A7", "#E69F00", "#56B4E9"}  # white text is hard to read on these
 
 RUNGS = {
-    "optimiser": "#0072B2",
+    "optimiser": "#2180C4",
     "llm": "#CC79A7",
     "llm-repaired": "#D55E00",
     "llm-reasked": "#E69F00",
@@ -35,6 +36,11 @@ RUNGS = {
 }
 OTHER = "#7F7F7F"
 GRID = "rgba(128,128,128,0.22)"
+
+
+def ink(fill: str) -> str:
+    """The text colour that reads well on one of MODELS."""
+    return "#1a1a1a" if fill in _PALE else "#ffffff"
 
 
 def model_colours(models: list[str]) -> dict[str, str]:

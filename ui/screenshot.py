@@ -32,8 +32,15 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(1500)
 
 
-def take(url: str, path: Path, page: Literal["now", "decisions"], scheme: Literal["light", "dark"] = "light") -> None:
-    """Saves `page` of the dashboard at `url` as a PNG. Raises SetupError when Chromium is missing."""
+def take(
+    url: str,
+    path: Path,
+    page: Literal["now", "decisions"],
+    scheme: Literal["light", "dark"] = "light",
+    query: str = "",
+) -> None:
+    """Saves `page` of the dashboard at `url` as a PNG; query: for example `decision=d-0010`.
+    Raises SetupError when Chromium is missing."""
     from playwright.sync_api import sync_playwright
 
     if not Path(CHROMIUM).exists():
@@ -48,7 +55,8 @@ def take(url: str, path: Path, page: Literal["now", "decisions"], scheme: Litera
         )
         try:
             tab = browser.pages[0]
-            tab.goto(f"{url.rstrip('/')}/{page}", timeout=WAIT_MS)
+            place = "" if page == "now" else page  # the first page is at the root
+            tab.goto(f"{url.rstrip('/')}/{place}?{query}", timeout=WAIT_MS)
             settle(tab)
             # Streamlit scrolls inside the page: the window is made as high as what it shows.
             height = tab.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from edgewise.domain.cluster import ReplicaState
-from serving.control_api.schema import ModelView, NodeView, ReplicaView, RunState
+from serving.control_api.schema import NodeView, ReplicaView, RunState
 from ui.palette import STATES, model_colours
 from ui.words import NONE, figure, seconds
 
@@ -21,7 +21,7 @@ rgba(128,128,128,.28) 6px 12px)}
 .ew-map small{display:block;font-size:.75rem;opacity:.9}
 .ew-map .bar{display:inline-block;width:72px;height:8px;border-radius:4px;background:rgba(128,128,128,.25);
 margin-right:8px;overflow:hidden;vertical-align:middle}
-.ew-map .bar i{display:block;height:100%;background:#0072B2}
+.ew-map .bar i{display:block;height:100%;background:#2180C4}
 .ew-key{font-size:.8rem;margin-top:6px}.ew-key b{display:inline-block;min-width:1.5em;text-align:center;
 border-radius:4px;padding:0 4px;margin:0 4px 0 14px;font-weight:600}
 </style>"""
@@ -38,14 +38,14 @@ def model_rows(state: RunState) -> list[dict[str, str | float | int | None]]:
             "Mean (s)": m.mean_latency_s,
             "p95 (s)": m.p95_latency_s,
             "Deadline (s)": m.deadline_s,
-            "Slowdown (×)": m.slowdown,
-            "x = 1/slowdown": x.get(m.model),
+            "Slowdown ×": m.slowdown,
+            "x (fairness)": x.get(m.model),
             "Arrived": m.arrivals,
             "Completed": m.completed,
             "Waiting": m.waiting,
             "Queued": m.queued,
             "In flight": m.in_flight,
-            "Failed + shed": m.failed + m.shed,
+            "Failed, shed": m.failed + m.shed,
             "Replicas": m.replicas,
             "Data age (s)": m.age_s,
         }
@@ -60,15 +60,15 @@ def totals(state: RunState) -> dict[str, str]:
     waiting = sum(m.waiting + m.queued for m in models)
     alive = sum(n.alive for n in state.nodes)
     ages = [a for a in [n.age_s for n in state.nodes] + [m.age_s for m in models] if a is not None]
-    return {
+    texts = {
         "Completed": f"{completed} / {arrived}",
         "Waiting + queued": str(waiting),
         "In flight": str(sum(m.in_flight for m in models)),
-        "Fairness, normalised Jain": figure(state.fairness.jain_normalized, 3),
-        "Fairness, raw Jain": figure(state.fairness.jain, 3),
+        "Jain, normalised": figure(state.fairness.jain_normalized, 3),
+        "Jain, raw": figure(state.fairness.jain, 3),
         "Nodes alive": f"{alive} / {len(state.nodes)}",
-        "Oldest figure": seconds(max(ages)) if ages else "stored",
     }
+    return texts | ({"Oldest figure": age(max(ages))} if ages else {})
 
 
 def replica_map(state: RunState) -> str:
@@ -76,8 +76,8 @@ def replica_map(state: RunState) -> str:
     models = [m.model for m in state.models]
     colours = model_colours(models)
     heads = "".join(f'<th style="border-bottom:3px solid {colours[m]}">{escape(m)}</th>' for m in models)
-    head = f"<tr><th>Node</th>{heads}<th>Memory (GiB)</th><th>Data age</th></tr>"
-    body = "".join(_node_row(n, state.models, state.at_s) for n in state.nodes)
+    head = f"<tr><th>Node</th>{heads}<th>Memory (GiB)</th>{_aged(state, 'th', 'Data age')}</tr>"
+    body = "".join(_node_row(n, state) for n in state.nodes)
     key = "".join(
         f'<b style="background:{mark.fill};color:{mark.ink}">{mark.symbol}</b>{kind.value}'
         for kind, mark in STATES.items()
@@ -86,11 +86,16 @@ def replica_map(state: RunState) -> str:
     return f'{_STYLE}<table class="ew-map">{head}{body}</table><div class="ew-key">{key} &nbsp;·&nbsp; {note}</div>'
 
 
-def _node_row(node: NodeView, models: list[ModelView], at_s: float) -> str:
+def _aged(state: RunState, tag: str, text: str) -> str:
+    """A cell of the age column, which a stored run does not have."""
+    return f"<{tag}>{text}</{tag}>" if state.source == "live" else ""
+
+
+def _node_row(node: NodeView, state: RunState) -> str:
     here = {r.model: r for r in node.replicas}
-    cells = "".join(_cell(node, here.get(m.model), at_s) for m in models)
+    cells = "".join(_cell(node, here.get(m.model), state.at_s) for m in state.models)
     name = escape(node.node) + ("" if node.alive else " ✕ down")
-    return f"<tr><td><b>{name}</b></td>{cells}<td>{_memory(node)}</td><td>{age(node.age_s)}</td></tr>"
+    return f"<tr><td><b>{name}</b></td>{cells}<td>{_memory(node)}</td>{_aged(state, 'td', age(node.age_s))}</tr>"
 
 
 def _cell(node: NodeView, replica: ReplicaView | None, at_s: float) -> str:

@@ -8,7 +8,7 @@ the rows, as in a real run.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -194,7 +194,7 @@ def _plan(slot: int, epoch: int, rng: random.Random) -> Plan:
         routes += [Route(ANY, spec.id, n, round(w / sum(raw), 3)) for n, w in zip(nodes, raw, strict=True)]
     return Plan(
         id=f"plan-{slot:04d}",
-        source=Source.LLM if slot == 10 else Source.OPTIMISER,
+        source=Source.OPTIMISER,
         made_at_s=made_s,
         expires_s=made_s + 4 * SLOT_S,
         replicas=wanted,
@@ -231,7 +231,15 @@ def _decision(
     old = incumbent or fresh
     pool = [_candidate("optimiser", fresh, base * (1 - gain)), _candidate("incumbent", old, base)]
     if slot == 10:
-        pool.insert(1, _candidate("llm", fresh, base * (1 - gain) * 1.04, "2 replicas dropped: edge-5 has no room"))
+        pool.insert(
+            1,
+            _candidate(
+                "llm",
+                replace(fresh, id=f"{fresh.id}-llm", source=Source.LLM),
+                base * (1 - gain) * 1.04,
+                "2 replicas dropped: edge-5 has no room",
+            ),
+        )
     chosen, other = (pool[0], pool[1]) if accepted else (pool[-1], pool[0])
     seen = [p for p in prompts if slot * SLOT_S <= p.arrived_s < (slot + 2) * SLOT_S and p.finished_s is not None]
     waits = [(p.finished_s or 0.0) - p.arrived_s for p in seen]

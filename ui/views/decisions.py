@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from edgewise.domain.codec import to_plain
+from edgewise.domain.errors import Refused
 from serving.control_api.schema import DecisionDetail, DecisionRow, RunState
 from ui.api import ControlApi
 from ui.figures import candidates_figure, timeline_figure
@@ -27,6 +28,7 @@ from ui.words import (
 PAGE = 100
 PICK, SHOWN, TIMELINE = "picked-decision", "decisions-shown", "timeline"
 NEWEST = ""
+HEADS = {"new plan": "a new plan", "kept": "the plan in force stays"}
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
@@ -40,8 +42,18 @@ def load(api: ControlApi) -> tuple[RunState, tuple[list[DecisionRow], DecisionDe
         older = api.decisions(PAGE, before=rows[-1].id)
         rows += older
         more = len(older) == PAGE
-    picked = st.session_state.get(PICK) or (rows[0].id if rows else None)
-    return state, (rows, api.decision(picked) if picked else None, more)
+    return state, (rows, _picked(api, rows), more)
+
+
+def _picked(api: ControlApi, rows: list[DecisionRow]) -> DecisionDetail | None:
+    if PICK not in st.session_state and (linked := st.query_params.get("decision")):
+        st.session_state[PICK] = linked
+    if wanted := st.session_state.get(PICK):
+        try:
+            return api.decision(wanted)
+        except Refused:
+            del st.session_state[PICK]  # a link to another run's decision, or another run behind the same API
+    return api.decision(rows[0].id) if rows else None
 
 
 def draw(state: RunState, data: tuple[list[DecisionRow], DecisionDetail | None, bool]) -> None:
@@ -94,7 +106,7 @@ def _picker(rows: list[DecisionRow], more: bool) -> None:
 
 
 def _headline(row: DecisionRow) -> None:
-    st.subheader(f"{row.id}: {outcome(row)}", anchor=False)
+    st.subheader(f"{row.id}: {HEADS[outcome(row)]}", anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(f"rung {row.rung}", color="violet" if row.rung.startswith("llm") else "blue")
         st.badge(f"mode {row.mode.value}", color="blue" if row.mode.value == "active" else "orange")

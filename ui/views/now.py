@@ -20,8 +20,8 @@ HELP = {
     "Completed": "Prompts answered / prompts arrived.",
     "Waiting + queued": "Held at the gateway because no replica is ready, plus queued at nodes.",
     "In flight": "Being served right now.",
-    "Fairness, normalised Jain": "(J − 1/n)/(1 − 1/n) over x = 1 / slowdown: 1 is even, 0 is all for one.",
-    "Fairness, raw Jain": "(Σx)²/(nΣx²) over x = 1 / slowdown of the models that had prompts.",
+    "Jain, normalised": "(J − 1/n)/(1 − 1/n) over x = 1 / slowdown: 1 is even, 0 is all for one.",
+    "Jain, raw": "(Σx)²/(nΣx²) over x = 1 / slowdown of the models that had prompts.",
     "Nodes alive": "Nodes that answered when last asked.",
     "Oldest figure": "The age of the oldest figure on this page.",
 }
@@ -70,19 +70,19 @@ def _models(state: RunState) -> None:
 def _columns(state: RunState) -> dict[str, ColumnConfig | None]:
     two = "%.2f"
     columns: dict[str, ColumnConfig | None] = {
-        "Model": st.column_config.TextColumn(width=130, pinned=True),
-        "Task": st.column_config.TextColumn(width=120),
-        "x = 1/slowdown": st.column_config.ProgressColumn(format=two, min_value=0.0, max_value=1.0, width=110),
-        "Slowdown (×)": st.column_config.NumberColumn(
-            format=two, width=80, help="Mean latency / mean ideal latency."
+        "Model": st.column_config.TextColumn(width=125, pinned=True),
+        "Task": st.column_config.TextColumn(width=112),
+        "x (fairness)": st.column_config.ProgressColumn(
+            format=two, min_value=0.0, max_value=1.0, width=110, help="1 / slowdown."
         ),
-        "Deadline (s)": st.column_config.NumberColumn(format="%g", width=80),
-        "Data age (s)": st.column_config.NumberColumn(format="%.1f", width=80),
+        "Slowdown ×": st.column_config.NumberColumn(format=two, width=90, help="Mean latency / mean ideal latency."),
+        "Deadline (s)": st.column_config.NumberColumn(format="%g", width=92),
+        "Data age (s)": st.column_config.NumberColumn(format="%.1f", width=95),
     }
     for name in ("p50 (s)", "Mean (s)", "p95 (s)"):
         columns[name] = st.column_config.NumberColumn(format=two, width=70)
-    for name in ("Arrived", "Completed", "Waiting", "Queued", "In flight", "Failed + shed", "Replicas"):
-        columns[name] = st.column_config.NumberColumn(format="%d", width=75)
+    for name in ("Arrived", "Completed", "Waiting", "Queued", "In flight", "Failed, shed", "Replicas"):
+        columns[name] = st.column_config.NumberColumn(format="%d", width=88 if len(name) > 8 else 72)
     if all(m.age_s is None for m in state.models):
         columns["Data age (s)"] = None  # a stored run's figures do not age
     return columns
