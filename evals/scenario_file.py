@@ -1,0 +1,195 @@
+"""Scenarios in and out of YAML. Everything that is wrong with a file is said with its line and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from edgewise.domain.errors import BadInput
+from evals import scenario as s
+from evals.scenario import Scenario
+from evals.scenario_checks import Problem, problems
+from evals.scenario_world import trace_source
+from evals.traces import nearest
+
+SHIPPED = Path(__file__).parent / "scenarios"
+Loc = tuple[int | str, ...]
+
+_ADAPTER: TypeAdapter[Scenario] = TypeAdapter(Scenario)
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
+# The record behind each key (or variant) of the format: whose fields are the known keys there.
+_RECORDS: dict[str, type[Any]] = {
+    "": Scenario, "nodes": s.NodeEntry, "power_w": s.Power, "links": s.Links, "default": s.LinkEntry,
+    "pairs": s.PairEntry, "models": s.ModelEntry, "load_s": s.LoadTime, "mean": s.MeanService,
+    "sized": s.SizedService, "workload": s.WorkloadEntry, "traces": s.TraceEntry, "synthetic": s.SyntheticEntry,
+    "node-down": s.NodeDown, "node-up": s.NodeUp, "node-slow": s.NodeSlow, "telemetry-stale": s.TelemetryStale,
+    "popularity-shift": s.PopularityShift,
+}  # fmt: skip
+
+
+def load_scenario(name: str | Path) -> Scenario:
+    """The scenario in a file, or the shipped one of that name. Trace files found beside it become absolute.
+
+    Raises BadInput (where = file:line) for everything that is not a valid scenario.
+    """
+    path = find_scenario(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput("not UTF-8 text", where=str(path), hint="save the scenario as UTF-8") from error
+    except OSError as error:
+        what = f"cannot read the scenario: {error.strerror or error}"
+        raise BadInput(what, where=str(path), hint="name a scenario file") from error
+    return parse_scenario(text, path)
+
+
+def parse_scenario(text: str, path: Path) -> Scenario:
+    """The scenario in `text`, read from `path` (for messages, and to find trace files)."""
+    root, plain = _yaml(text, path)
+    try:
+        found = _ADAPTER.validate_python(_without_empty(plain))
+    except ValidationError as error:
+        # A misspelt key is also a missing one; the misspelling says more.
+        found_errors = sorted(error.errors(), key=lambda e: e["type"] not in _UNKNOWN)
+        raise _invalid(found_errors[0], root, path) from error
+    for problem in problems(found):
+        raise _refused(problem, root, path)
+    return _with_absolute_files(found, root, path)
+
+
+def to_yaml(scenario: Scenario) -> str:
+    """The scenario as YAML; reads back equal. What is at its default is left out of the lists, not of the head."""
+    plain = _ADAPTER.dump_python(scenario, mode="json", exclude_defaults=True, exclude_none=True)
+    head = ("name", "seed", "slot_s", "epoch_slots", "duration_s", "shedding", "service")
+    ordered = {key: plain.get(key, getattr(scenario, key)) for key in head}
+    ordered |= {f.name: plain[f.name] for f in fields(Scenario) if f.name in plain}
+    return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=110)
+
+
+def find_scenario(name: str | Path) -> Path:
+    """A path as it is; a bare name in evals/scenarios. Raises BadInput with the nearest shipped name."""
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = sorted(p.stem for p in SHIPPED.glob("*.yaml"))
+    if len(path.parts) == 1 and path.suffix in ("", ".yaml") and path.stem in shipped:
+        return SHIPPED / f"{path.stem}.yaml"
+    raise BadInput("no such scenario", where=str(name), hint=nearest(path.stem, shipped))
+
+
+def _yaml(text: str, path: Path) -> tuple[yaml.Node, Any]:
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            raise BadInput("the scenario is empty", where=f"{path}:1", hint="see evals/scenarios for examples")
+        _check_keys(root, path)
+        return root, loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise BadInput(
+            f"not valid YAML: {error.problem or error}", where=where, hint="check the indentation"
+        ) from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise BadInput(f"not valid YAML: {str(error).splitlines()[0]}", where=str(path)) from error
+    finally:
+        loader.dispose()
+
+
+def _check_keys(root: yaml.Node, path: Path) -> None:
+    """YAML takes the last of two equal keys without a word; and a key must be a name."""
+    if not isinstance(root, yaml.MappingNode):
+        raise BadInput("a scenario is a mapping of keys to values", where=f"{path}:{root.start_mark.line + 1}")
+    for mapping in _mappings(root, set()):
+        seen: set[Hashable] = set()
+        for key, _ in mapping.value:
+            where = f"{path}:{key.start_mark.line + 1}"
+            if not isinstance(key, yaml.ScalarNode):
+                raise BadInput("a key must be a name", where=where)
+            if key.value in seen:
+                raise BadInput(f"key {key.value!r} is there twice", where=where, hint="remove one")
+            seen.add(key.value)
+
+
+def _mappings(node: yaml.Node, above: set[int]) -> Iterator[yaml.MappingNode]:
+    if id(node) in above:
+        raise yaml.MarkedYAMLError(problem="an alias contains itself", problem_mark=node.start_mark)
+    inside = above | {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        yield node
+        for _, value in node.value:
+            yield from _mappings(value, inside)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _mappings(value, inside)
+
+
+def _without_empty(value: Any) -> Any:
+    """A key without a value means its default. Keys become strings: `1: …` names what is called "1"."""
+    if isinstance(value, dict):
+        return {str(k): _without_empty(v) for k, v in value.items() if v is not None}
+    return [_without_empty(v) for v in value] if isinstance(value, list) else value
+
+
+def _invalid(error: ErrorDetails, root: yaml.Node, path: Path) -> BadInput:
+    loc = error["loc"]
+    node, trail = _at(root, loc)
+    where = f"{path}:{node.start_mark.line + 1}"
+    if error["type"] in _UNKNOWN:
+        parent = next((str(p) for p in reversed(loc[:-1]) if isinstance(p, str)), "")
+        known = [f.name for f in fields(_RECORDS[parent])] if parent in _RECORDS else []
+        return BadInput(f"unknown key {str(loc[-1])!r}", where=where, hint=nearest(str(loc[-1]), known))
+    name = ".".join(str(part) for part in trail)
+    if error["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+        inside = f" in {name}" if name else ""
+        return BadInput(f"key {str(loc[-1])!r} is missing{inside}", where=where, hint="add it")
+    message = error["msg"].removeprefix("Value error, ")
+    return BadInput(f"{name}: {message}", where=where, hint="evals/scenarios has examples")
+
+
+def _refused(problem: Problem, root: yaml.Node, path: Path) -> BadInput:
+    node, _ = _at(root, problem.loc)
+    return BadInput(problem.message, where=f"{path}:{node.start_mark.line + 1}", hint=problem.hint)
+
+
+def _at(root: yaml.Node, loc: Loc) -> tuple[yaml.Node, list[int | str]]:
+    """The node nearest to `loc` and the part of it that the file has. For a key that is there, its own mark."""
+    node, trail = root, list[int | str]()
+    mark: yaml.Node = root
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                continue  # the name of a variant, or a missing key
+            mark, node = pair
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            mark = node = node.value[part]
+        else:
+            continue
+        trail.append(part)
+    return mark, trail
+
+
+def _with_absolute_files(found: Scenario, root: yaml.Node, path: Path) -> Scenario:
+    """Paths are relative to the scenario; a copy of it in a run directory must still find them."""
+    traces = []
+    for i, entry in enumerate(found.workload.traces):
+        beside = (path.parent / entry.file).expanduser()
+        if beside.is_file():
+            traces.append(replace(entry, file=str(beside.resolve())))
+            continue
+        try:
+            trace_source(entry)
+        except BadInput as error:
+            raise _refused(
+                Problem(("workload", "traces", i, "file"), error.message, error.hint), root, path
+            ) from error
+        traces.append(entry)
+    return replace(found, workload=replace(found.workload, traces=tuple(traces)))
