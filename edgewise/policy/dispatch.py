@@ -23,9 +23,10 @@ which is on the safe side).
 
 *Imposed on model k.* A prompt of k that ends when k has been given w sees m take min(W_m, ρw) before the arrival and
 min(W_m + s, ρw) after it, ρ = φ_m/φ_k: it is delayed by f(w)/v, f(w) = clip(ρw − W_m, 0, s). The n_k prompts of k end
-at w = W_k·i/n_k, i = 1…n_k; by Euler–Maclaurin, with Y = ρW_k − W_m and G(Y) = ∫₀^Y clip(y, 0, s) dy,
-    Σ_i f(w_i) ≈ n_k·G(Y)/(ρW_k) + f(W_k)/2, and never more than n_k·f(W_k).
-Exact for one prompt whose f is linear. Prompts of m itself that run beside it are delayed by p·min(a, s) of m's work.
+at w_i = W_k·i/n_k, i = 1…n_k. With d = ρW_k/n_k, f is 0 up to i = a = ⌊W_m/d⌋, s from i > b = ⌊(W_m + s)/d⌋ on, and
+linear between (a, b at most n_k), so that
+    Σ_i f(w_i) = d·(b(b+1) − a(a+1))/2 − W_m·(b − a) + s·(n_k − b).
+Exact when the prompts of k are alike. Prompts of m that run beside ours are delayed by p·min(a, s) of m's work.
 
 *Prior.* A node that got the part g of its route's recent prompts although its weight is w < g pays
 PRIOR·(g − w)·s/v: less than one service time, so that it settles near-ties and no more.
@@ -114,14 +115,12 @@ def empty_fleet(nodes: int, models: int, rows: int = 0) -> FleetArrays:
 @njit(cache=True, nogil=True)
 def _imposed_on(work: float, prompts: float, ahead: float, service_s: float, rho: float) -> float:
     """Work of speed 1 by which the prompts of one other model are delayed, summed over them (docstring: Σ f)."""
-    top = rho * work - ahead
-    if top <= 0.0:
-        return 0.0
-    last = min(top, service_s)
-    area = 0.5 * last * last + service_s * (top - last)
-    several = max(prompts, 1.0)
-    delayed: float = min(several * area / (rho * work) + 0.5 * last, several * last)
-    return delayed
+    several = max(math.ceil(prompts), 1)
+    step = rho * work / several
+    untouched = min(math.floor(ahead / step), several)
+    partly = min(math.floor((ahead + service_s) / step), several)
+    ramp = step * (partly * (partly + 1) - untouched * (untouched + 1)) / 2 - ahead * (partly - untouched)
+    return ramp + service_s * (several - partly)
 
 
 @njit(cache=True, nogil=True)
