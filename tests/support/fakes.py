@@ -49,29 +49,37 @@ class FakeRouter:
 
 class FakeJournal:
     """Rows are spooled at once and stored by `flush`; while `down` is True, flush raises StoreUnavailable and
-    appends go on. `recent_*` see spooled rows too: a reader never misses what was appended."""
+    appends go on. `recent_*` see spooled rows too: a reader never misses what was appended. A decision that is
+    recorded again (its outcome is known now) takes the place of its first record."""
 
     def __init__(self) -> None:
         self.decisions: list[Decision] = []
         self.replicas: list[ReplicaRow] = []
         self.slots: list[SlotSummary] = []
-        self.stored = 0
+        self._spooled = 0
         self.down = False
         self.closed = False
 
     @property
     def spooled(self) -> int:
         """Rows appended since the last successful flush."""
-        return len(self.decisions) + len(self.replicas) + len(self.slots) - self.stored
+        return self._spooled
 
     async def decision(self, decision: Decision) -> None:
-        self.decisions.append(decision)
+        ids = [d.id for d in self.decisions]
+        if decision.id in ids:
+            self.decisions[ids.index(decision.id)] = decision
+        else:
+            self.decisions.append(decision)
+        self._spooled += 1
 
     async def replica(self, row: ReplicaRow) -> None:
         self.replicas.append(row)
+        self._spooled += 1
 
     async def slot(self, summary: SlotSummary) -> None:
         self.slots.append(summary)
+        self._spooled += 1
 
     async def recent_decisions(self, count: int) -> Sequence[Decision]:
         return _newest(self.decisions, count)
@@ -82,7 +90,7 @@ class FakeJournal:
     async def flush(self) -> None:
         if self.down:
             raise StoreUnavailable("the store does not answer", where="journal")
-        self.stored += self.spooled
+        self._spooled = 0
 
     async def aclose(self) -> None:
         self.closed = True
