@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -18,6 +19,17 @@ def say(answer: dict[str, Any]) -> None:
     sys.stdout.buffer.flush()
 
 
+def starter(role: str) -> Callable[[bytes, Callable[[dict[str, Any]], None]], None]:
+    """The function that is the part; importing it is most of a part's start."""
+    if role == "gateway":
+        from edgewise.compose.gateway import start_gateway
+
+        return start_gateway
+    from edgewise.compose.control import start_control
+
+    return start_control
+
+
 def main() -> int:
     role, parent = sys.argv[1], int(sys.argv[2])
     die_with_parent(parent)
@@ -27,10 +39,7 @@ def main() -> int:
     for noisy in ("httpx", "httpcore", "chromadb", "aiosqlite", "pymongo", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        if role == "gateway":
-            from edgewise.compose.gateway import start_gateway as start
-        else:
-            from edgewise.compose.control import start_control as start
+        start = starter(role)
         config = sys.stdin.buffer.readline()
         if not config:
             return 0  # the parent gave up before it configured us

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from edgewise.compose.options import DemoOptions
 from edgewise.domain.cluster import Link, Network, NodeSpec
-from edgewise.domain.model import ModelSpec, PromptSize, ServiceProfile
+from edgewise.domain.model import ModelSpec, PromptSize
 from edgewise.domain.world import World
 from evals.replayer import WorkloadRow
-from evals.scenario import Scenario
+from evals.scenario import PopularityShift, Scenario, TraceEntry, WorkloadEntry
+from evals.scenario_world import from_world
+from evals.traces import trace_folder
+from evals.workload import Workload
 
 # Watts of a small edge server with one accelerator; only the difference between nodes and policies means anything.
 IDLE_W, BUSY_W = 15.0, 65.0
@@ -30,18 +33,6 @@ def make_world(options: DemoOptions, models: tuple[ModelSpec, ...], cores: float
     )
     loopback = Network(Link(latency_ms=0.0, bandwidth_mbps=10_000.0))
     return World(nodes, models, loopback, host_cores=cores)
-
-
-def with_profiles(
-    models: Sequence[ModelSpec], profiles: Mapping[str, ServiceProfile], load_s: Mapping[str, float]
-) -> tuple[ModelSpec, ...]:
-    """The catalogue with what was measured here in place of what was assumed."""
-    return tuple(
-        replace(m, service=profiles[m.id], service_cv=profiles[m.id].cv, load_s=load_s.get(m.id, m.load_s))
-        if m.id in profiles
-        else m
-        for m in models
-    )
 
 
 def with_means(models: Sequence[ModelSpec], rows: Sequence[WorkloadRow]) -> tuple[ModelSpec, ...]:
@@ -69,15 +60,31 @@ def settings_overrides(options: DemoOptions) -> dict[str, Any]:
     }
 
 
-def scenario_of(world: World, options: DemoOptions, shift_at_s: float | None) -> Scenario:
-    """The run as a scenario file: what the twin needs to play it again."""
-    return Scenario.of_run(
+def scenario_of(world: World, options: DemoOptions, workload: Workload) -> Scenario:
+    """The run as a scenario: its world with the service that was measured, its traces, its shift."""
+    before, *after = workload.shares
+    speeds = sum(n.speed for n in world.nodes)
+    cores = world.host_cores or speeds  # a scenario counts load against its nodes' speeds, not the host's cores
+    traces = tuple(
+        TraceEntry(
+            file=use.file.name if use.file.parent == trace_folder() else str(use.file),
+            model_class=use.model_class,
+            model=use.model,
+            share=before[use.model],
+            start_s=use.start_s,
+        )
+        for use in workload.uses
+    )
+    shift = workload.shift_at_s
+    events = (PopularityShift(shift, "popularity-shift", after[0]),) if shift is not None and after else ()
+    return from_world(
+        world,
         name="demo",
-        world=world,
-        seed=options.seed,
+        duration_s=options.duration_s,
         slot_s=options.slot_s,
         epoch_slots=options.epoch_slots,
-        duration_s=options.duration_s,
+        seed=options.seed,
         shedding=True,
-        shift_at_s=shift_at_s,
+        workload=WorkloadEntry(traces=traces, target_load=workload.realised_load * cores / speeds),
+        events=events,
     )

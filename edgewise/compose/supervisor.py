@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from serving.fork_client import Exited, ForkServer
+from serving.fork_client import ForkServer, NodeExited
 from serving.node.config import NodeConfig
 
 
 class NodeSupervisor:
-    """Owns the fork server. `on_exit(node, pid)` hears of every process that ended unasked."""
+    """Owns the fork server. `on_exit` hears of every process that ended unasked."""
 
-    def __init__(self, log_path: Path, on_exit: Callable[[str, int], Awaitable[None]]) -> None:
-        self._forks = ForkServer(log_path=log_path)
+    def __init__(self, log_path: Path, on_exit: Callable[[NodeExited], Awaitable[None]]) -> None:
+        self._forks = ForkServer(log=log_path)
         self._on_exit = on_exit
         self._configs: dict[str, NodeConfig] = {}
         self.pids: dict[str, int] = {}
@@ -34,18 +34,18 @@ class NodeSupervisor:
         await asyncio.gather(*(self.spawn(node) for node in self._configs))
 
     async def spawn(self, node: str) -> tuple[int, str]:
-        """Fork one node; on a restart it gets its old port back when that is free."""
+        """Fork one node; on a restart it gets its old port back when that is free. Its pid and URL."""
         config = self._configs[node]
         if node in self.urls:
             config = replace(config, port=urlsplit(self.urls[node]).port or 0)
-        pid, port = await self._forks.spawn(config)
-        self.pids[node], self.urls[node] = pid, f"http://{config.host}:{port}"
-        return pid, self.urls[node]
+        spawned = await self._forks.spawn(config)
+        self.pids[node], self.urls[node] = spawned.pid, f"http://{config.host}:{spawned.port}"
+        return spawned.pid, self.urls[node]
 
     async def _watch(self) -> None:
-        async for event in self._forks.events():
-            if isinstance(event, Exited) and not self._stopping:
-                await self._on_exit(event.node, event.pid)
+        async for event in self._forks.exits():
+            if not self._stopping:
+                await self._on_exit(event)
 
     async def stop(self) -> None:
         self._stopping = True

@@ -1,0 +1,108 @@
+"""The long-running parts as commands: node server, gateway, controller, stored run, dashboard."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import orjson
+import yaml
+
+from edgewise.domain.codec import from_plain
+from edgewise.domain.errors import BadInput
+from edgewise.domain.world import World
+
+T = TypeVar("T")
+
+
+def read_config(path: Path, kind: type[T], defaults: dict[str, Any] | None = None) -> T:
+    """A configuration from YAML or JSON (which is YAML). Raises BadInput naming the file and the first bad field."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"cannot read the configuration: {error.strerror}", where=str(path)) from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"not YAML: {' '.join(str(error).split())[:200]}", where=str(path)) from error
+    if not isinstance(value, dict):
+        raise BadInput("a configuration is a mapping of names to values", where=str(path))
+    return from_plain(kind, {**(defaults or {}), **value}, str(path))
+
+
+def say(json: bool, what: str, url: str) -> None:
+    """One line (or JSON document) that the part is up, flushed: whoever started it waits for this."""
+    if json:
+        sys.stdout.buffer.write(orjson.dumps({"part": what, "url": url}) + b"\n")
+        sys.stdout.buffer.flush()
+    else:
+        click.echo(f"edgewise: {what} on {url}", err=True)
+
+
+def serve_node_forever(path: Path, host: str | None, port: int | None, json: bool) -> int:
+    """`edgewise serve`: the file holds a node's `serving.node.config.NodeConfig`; `models` may be left out."""
+    import time
+
+    from edgewise.domain.codec import to_plain
+    from serving.checkpoints import catalogue
+    from serving.node.config import NodeConfig
+    from serving.node.server import bind, run_node
+
+    defaults = {"models": to_plain(World((), catalogue()))["models"], "origin": time.monotonic()}
+    config = read_config(path, NodeConfig, defaults)
+    sock = bind(host or config.host, config.port if port is None else port)
+    address, bound = sock.getsockname()[:2]
+    say(json, f"node {config.node.id}", f"http://{address}:{bound}")
+    return run_node(replace(config, host=address, port=bound), sock)
+
+
+def gateway_forever(path: Path, host: str | None, port: int | None, json: bool) -> int:
+    """`edgewise gateway`: the file holds a `serving.gateway.config.GatewayConfig`."""
+    import time
+
+    from serving.gateway.config import GatewayConfig
+    from serving.gateway.server import run_gateway
+
+    config = read_config(path, GatewayConfig, {"origin": time.monotonic()})
+    config = replace(config, host=host or config.host, port=config.port if port is None else port)
+    Path(config.run_dir).mkdir(parents=True, exist_ok=True)
+    run_gateway(config, lambda bound: say(json, "gateway", f"http://{config.host}:{bound}"))
+    return 0
+
+
+def control_forever(path: Path, host: str | None, port: int | None, json: bool) -> int:
+    """`edgewise control --config`: the file holds an `edgewise.compose.config.ControlConfig`."""
+    from edgewise.compose.config import ControlConfig
+    from edgewise.compose.control import run_control
+
+    config = read_config(path, ControlConfig)
+    config = replace(config, host=host or config.host, port=config.port if port is None else port)
+    Path(config.run_dir).mkdir(parents=True, exist_ok=True)
+    run_control(config, lambda ready: say(json, "control", f"http://{config.host}:{ready['port']}"))
+    return 0
+
+
+def stored_run_forever(run: Path, host: str | None, port: int | None, json: bool) -> int:
+    """`edgewise control --run DIR --read-only`."""
+    from serving.control_api.server import run_read_only
+
+    run_read_only(run, host or "127.0.0.1", port or 0, lambda url: say(json, "control (read-only)", url))
+    return 0
+
+
+def dashboard_forever(run: Path | None, api: str | None, port: int | None, json: bool) -> int:
+    """`edgewise ui`: on a stored run, or over a control API."""
+    from ui.launch import ui_for_run, ui_forever
+
+    def ready(url: str) -> None:
+        say(json, "dashboard", url)
+
+    if (run is None) == (api is None):
+        raise BadInput("give either --run DIR (a stored run) or --api URL (a control API)")
+    if run is not None:
+        ui_for_run(run, port or 0, on_ready=ready)
+    else:
+        assert api is not None
+        ui_forever(api, port or 0, on_ready=ready)
+    return 0
