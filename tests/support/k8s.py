@@ -22,8 +22,8 @@ NODE = "edgewise.io/node"
 
 @dataclass(frozen=True)
 class Bed:
-    """What a test needs of the cluster. `account`: a kubeconfig with the rights of rbac.yaml; `stranger`: one with
-    none; `admin`: the one given. `via_proxy`: pods are not reachable from here, the API server is."""
+    """What a test needs of the cluster, whose pods must be reachable from here. `account`: a kubeconfig with the
+    rights of rbac.yaml; `stranger`: one with none; `admin`: the one given."""
 
     admin: Path
     account: Path
@@ -31,7 +31,6 @@ class Bed:
     namespace: str
     image: str
     nodes: tuple[str, ...]
-    via_proxy: bool
     client: Any
 
     def empty(self) -> None:
@@ -87,8 +86,7 @@ def open_bed(folder: Path) -> Iterator[Bed]:
             account, stranger = (
                 _kubeconfig(api, admin, namespace, name, folder) for name in ("edgewise-control", "stranger")
             )
-            via_proxy = bool(os.environ.get("EDGEWISE_TEST_VIA_PROXY"))
-            yield Bed(admin, account, stranger, namespace, image, nodes, via_proxy, api)
+            yield Bed(admin, account, stranger, namespace, image, nodes, api)
         finally:
             _remove(api, namespace)
 

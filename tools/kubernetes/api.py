@@ -18,13 +18,18 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+import yaml
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
+from edgewise.domain.errors import SetupError
 from tools.kubernetes.errors import FOREIGN, translate
 
 PAGE = 500  # objects per list request, as kubectl does
 MERGE_PATCH = "application/merge-patch+json"
+
+# What the client raises for a file that is YAML of another kind, or none at all.
+NOT_A_CONFIG = (yaml.YAMLError, KeyError, TypeError, AttributeError)
 
 Item = dict[str, Any]
 
@@ -51,14 +56,20 @@ class KubeApi:
         Raises SetupError."""
         path = str(kubeconfig or os.environ.get("KUBECONFIG", ""))
         configuration = client.Configuration()
-        with door(path or "service account of this pod"):
+        try:
             if path:
                 await config.load_kube_config(
                     config_file=path, client_configuration=configuration, persist_config=False
                 )
             else:
                 config.load_incluster_config(client_configuration=configuration)
-        return cls(configuration, timeout_s)
+            return cls(configuration, timeout_s)
+        except (*FOREIGN, *NOT_A_CONFIG) as error:
+            where = path or "the service account of this pod"
+            hint = "set KUBECONFIG to a kubeconfig, or run inside a pod"
+            raise SetupError(
+                f"no usable sign-in to a cluster: {_first_line(error)}", where=where, hint=hint
+            ) from error
 
     async def list_all(self, path: str, label_selector: str = "") -> Listing:
         """All objects under `path`, in pages. A list that grows too old on the way (410) is begun anew, once."""
@@ -153,3 +164,7 @@ def _server_time(headers: Mapping[str, str], default: datetime) -> datetime:
         return parsedate_to_datetime(headers["Date"])
     except (KeyError, ValueError, TypeError):
         return default
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
