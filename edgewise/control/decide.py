@@ -1,0 +1,246 @@
+"""One control decision as plain functions, in the order in which the slot graph calls them.
+
+propose → schedule → briefs → (one deployer per node) → rule. `decide` runs them all; graph and tests must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from edgewise.control.diff import diff
+from edgewise.control.gate import Ruling, judge
+from edgewise.control.guard import project, violations
+from edgewise.control.intake import stale_cluster, stale_telemetry
+from edgewise.control.planning import first_fill, lease, outlook, schedule
+from edgewise.control.state import Job, NodeBrief, NodeOrder, Proposed
+from edgewise.control.vetoes import obey
+from edgewise.domain.cluster import ReplicaState
+from edgewise.domain.decision import Candidate, ChangeOutcome, Decision, LlmUse, Mode, Rung, Verdict
+from edgewise.domain.plan import Change, ChangeKind, Plan, Source
+from edgewise.settings import Settings
+
+Arrange = Callable[[NodeBrief], NodeOrder]
+MOVES = (ChangeKind.LOAD, ChangeKind.DRAIN, ChangeKind.UNLOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What may become the plan. incumbent: mended where a node or a kind's last replica was lost (`restored` says
+    so in words). hold: why nothing may be changed now, empty when it may."""
+
+    incumbent: Proposed
+    challengers: tuple[Proposed, ...] = ()
+    restored: str = ""
+    hold: str = ""
+
+
+def decide(job: Job, settings: Settings, arrange: Arrange) -> Decision:
+    """The whole decision; `arrange` is the deployment agent. Nothing is carried out."""
+    pool = schedule_pool(job, propose(job, settings), settings)
+    orders = [arrange(b) for b in briefs(job, pool, settings)]
+    return rule(job, pool, orders, settings)
+
+
+def propose(job: Job, settings: Settings) -> Pool:
+    """The incumbent, and as challengers the same replicas with fresh weights and each plan of the epoch result."""
+    o = job.observation
+    if job.incumbent is None:
+        return _first(job, settings)
+    if hold := stale_cluster(o, settings.stale_after_s):
+        return Pool(_renewed(job.incumbent, job, settings), hold=hold)
+    mended = project(job.incumbent, o, job.incumbent, settings, job.asked)
+    restored = _restored(job, mended.plan)
+    plan = mended.plan
+    if restored or plan.replicas != job.incumbent.replicas:
+        plan = replace(plan, id=_plan_id(job, "m"), source=Source.INCUMBENT, reason=restored or plan.reason)
+    incumbent = replace(_renewed(plan, job, settings), note="; ".join(mended.notes))
+    hold = stale_telemetry(o, settings.stale_after_s)
+    if hold:
+        return Pool(incumbent, (), restored, hold)
+    same = Proposed("optimiser", replace(plan, id=_plan_id(job, "w")), note="same replicas, new weights and shares")
+    offered = [same, *(job.result.plans if job.result else ())]
+    numbered = [
+        replace(p, plan=replace(p.plan, id=_plan_id(job, f"{p.source[0]}{i}"))) if i else p
+        for i, p in enumerate(offered)
+    ]
+    return Pool(incumbent, tuple(numbered), restored)
+
+
+def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
+    """The pool with every challenger projected to the feasible set and given weights and shares. A challenger with
+    the replicas of one before it adds nothing and is left out."""
+    if not pool.challengers:
+        return pool
+    ahead = outlook(job.observation, job.track, settings)
+    seen: set[frozenset[object]] = set()
+    ready: list[Proposed] = []
+    for p in pool.challengers:
+        feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked)
+        key = frozenset(feasible.plan.replicas)
+        if key in seen:
+            continue
+        seen.add(key)
+        plan = schedule(feasible.plan, ahead, job.observation, settings, job.decision_id)
+        ready.append(replace(p, plan=plan, note="; ".join(filter(None, (p.note, *feasible.notes)))))
+    return replace(pool, challengers=tuple(ready))
+
+
+def briefs(job: Job, pool: Pool, settings: Settings) -> tuple[NodeBrief, ...]:
+    """One brief for each node and plan with replicas to change there, sorted."""
+    o = job.observation
+    alive = {n.id for n in o.alive}
+    ready = {r.model for r in o.cluster.replicas if r.state is ReplicaState.READY and r.node in alive}
+    out: list[NodeBrief] = []
+    for p in (pool.incumbent, *pool.challengers):
+        changes = [c for c in diff(p.plan, o.cluster) if c.kind in MOVES]
+        for node in sorted({c.node for c in changes}):
+            fact = next(n for n in o.cluster.nodes if n.node == node)
+            out.append(
+                NodeBrief(
+                    plan_id=p.plan.id,
+                    node=node,
+                    changes=tuple(c for c in changes if c.node == node),
+                    replicas=tuple(r for r in o.cluster.replicas if r.node == node),
+                    loads=tuple(x for x in o.telemetry.loads if x.node == node),
+                    budget_gib=fact.memory_gib,
+                    need_gib=tuple((m.id, m.memory_gib) for m in o.model_specs),
+                    load_s=tuple((m.id, m.load_s) for m in o.model_specs),
+                    alone=tuple(m.id for m in o.model_specs if m.id not in ready),
+                    at_s=o.at_s,
+                    age_s=max(0.0, o.at_s - o.cluster.at_s) + fact.age_s,
+                    stale_after_s=settings.stale_after_s,
+                )
+            )
+    return tuple(out)
+
+
+def rule(job: Job, pool: Pool, orders: Sequence[NodeOrder], settings: Settings) -> Decision:
+    """The gate's word: vetoes obeyed, plans compared on fresh draws, the decision put together."""
+    if pool.hold and not pool.restored:
+        return hold(job, pool.hold, settings, pool.incumbent.plan)
+    if pool.hold or job.incumbent is None:
+        return _only(job, pool, orders)
+    ahead = outlook(job.observation, job.track, settings)
+    challengers = tuple(obey(p, orders, job, ahead, settings) for p in pool.challengers)
+    ruling = judge(
+        pool.incumbent,
+        challengers,
+        ahead.evaluate(settings, job.decision_id, "gate"),
+        settings.gate_margin,
+        lambda plan: violations(plan, job.observation, settings),
+        pool.restored,
+    )
+    return _decision(job, ruling, orders)
+
+
+def hold(job: Job, reason: str, settings: Settings, plan: Plan | None = None) -> Decision:
+    """The decision to go on by the last safe plan (an empty one when there is none), with its lease renewed."""
+    made = lease(job.observation, settings)
+    kept = plan or job.incumbent or Plan(_plan_id(job, "x"), Source.INCUMBENT, *made, replicas=())
+    kept = replace(kept, made_at_s=made[0], expires_s=made[1])
+    verdict = Verdict(kept.id, "", 0.0, settings.gate_margin, False, f"held: {reason}")
+    return replace(_bare(job, kept, verdict, ()), rung=Rung.LAST_GOOD)
+
+
+def asked(job: Job, decision: Decision) -> int:
+    """Loads and drops the decision asks for beyond its incumbent, as the thrash budget counts them: replicas on lost
+    nodes and the first fill do not count."""
+    if job.incumbent is None:
+        return 0
+    alive = {n.id for n in job.observation.alive}
+    before = {r for r in job.incumbent.replicas if r.node in alive}
+    return len(before ^ set(decision.plan.replicas))
+
+
+def order_of(decision: Decision, orders: Iterable[NodeOrder]) -> tuple[Change, ...]:
+    """The deployers' order for the chosen plan, node after node."""
+    mine = sorted((x for x in orders if x.plan_id == decision.plan.id), key=lambda x: x.node)
+    return tuple(c for x in mine for c in x.order)
+
+
+def _first(job: Job, settings: Settings) -> Pool:
+    o = job.observation
+    plan_id = _plan_id(job, "f")
+    if hold := stale_cluster(o, settings.stale_after_s):
+        empty = Plan(plan_id, Source.OPTIMISER, *lease(o, settings), replicas=())
+        return Pool(Proposed("optimiser", empty), hold=hold)
+    filled = project(first_fill(o, job.track, settings, plan_id), o, None, settings)
+    plan = schedule(filled.plan, outlook(o, job.track, settings, free=True), o, settings, job.decision_id)
+    return Pool(Proposed("optimiser", replace(plan, reason="first fill"), note="; ".join(filled.notes)))
+
+
+def _renewed(plan: Plan, job: Job, settings: Settings) -> Proposed:
+    made = lease(job.observation, settings)
+    return Proposed("incumbent", replace(plan, made_at_s=made[0], expires_s=made[1]))
+
+
+def _restored(job: Job, mended: Plan) -> str:
+    assert job.incumbent is not None
+    alive = {n.id for n in job.observation.alive}
+    lost = sorted({r.node for r in job.incumbent.replicas if r.node not in alive})
+    stood = {r.model for r in job.incumbent.replicas if r.node in alive}
+    added = sorted({f"{r.model} on {r.node}" for r in mended.replicas if r.model not in stood})
+    words = [f"{', '.join(lost)} lost"] if lost else []
+    words += [f"{', '.join(added)} added"] if added else []
+    return "; ".join(words)
+
+
+def _plan_id(job: Job, suffix: str) -> str:
+    return f"p-{job.decision_id.removeprefix('d-')}-{suffix}"
+
+
+def _only(job: Job, pool: Pool, orders: Sequence[NodeOrder]) -> Decision:
+    """One plan and nothing to compare it with: the first fill, or a restored incumbent on stale telemetry."""
+    plan = pool.incumbent.plan
+    reason = f"restores service: {pool.restored}; {pool.hold}" if pool.restored else "first plan"
+    verdict = Verdict(plan.id, "", 0.0, 0.0, True, reason)
+    if pool.hold and not pool.restored:
+        verdict = replace(verdict, accepted=False, reason=f"held: {pool.hold}")
+    return _with_changes(_bare(job, plan, verdict, ()), job, orders)
+
+
+def _decision(job: Job, ruling: Ruling, orders: Sequence[NodeOrder]) -> Decision:
+    bare = _bare(job, ruling.chosen.plan, ruling.verdict, ruling.candidates)
+    if ruling.chosen.source == "llm":
+        bare = replace(bare, rung=ruling.chosen.rung)
+    return _with_changes(bare, job, orders)
+
+
+def _bare(job: Job, plan: Plan, verdict: Verdict, candidates: tuple[Candidate, ...]) -> Decision:
+    o, result = job.observation, job.result
+    return Decision(
+        id=job.decision_id,
+        slot=o.slot,
+        epoch=o.epoch,
+        at_s=o.at_s,
+        rung=Rung.OPTIMISER,
+        mode=job.mode,
+        incumbent=job.incumbent.id if job.incumbent else "",
+        chosen=plan.id,
+        runner_up=verdict.runner_up,
+        plan=plan,
+        verdict=verdict,
+        candidates=candidates,
+        recalled=result.recalled if result else (),
+        llm=result.llm if result and job.result_new else LlmUse(),
+        epoch_result=result.id if result else "",
+        trigger=o.trigger,
+        notes=(*o.notes, *job.notes, *(result.notes if result and job.result_new else ())),
+    )
+
+
+def _with_changes(decision: Decision, job: Job, orders: Sequence[NodeOrder]) -> Decision:
+    status = "pending" if job.mode is Mode.ACTIVE else "skipped"
+    why = "" if job.mode is Mode.ACTIVE else f"mode {job.mode.value}"
+    changes = diff(decision.plan, job.observation.cluster, job.incumbent)
+    refused = [
+        ChangeOutcome(v.change, "refused", v.reason)
+        for x in orders
+        if x.plan_id == decision.plan.id
+        for v in x.vetoes
+        if v.change not in changes
+    ]
+    failed = tuple(x.note for x in orders if x.plan_id == decision.plan.id and x.note)
+    outcomes = tuple(ChangeOutcome(c, status, why) for c in changes)
+    return replace(decision, changes=(*outcomes, *refused), notes=(*decision.notes, *failed))

@@ -1,0 +1,175 @@
+"""Demand forecast: per (access node, model) a rate with its uncertainty, from overlapping windows of counts.
+
+A robust exponentially weighted mean with a damped trend follows each rate; an innovation beyond CLIP standard
+deviations is cut, so that one burst does not move the forecast, unless the whole kind has shifted: then the level
+starts afresh. Draws are gamma (a Poisson rate known from a finite count), widened by the measured dispersion.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgewise.domain.observation import Observation
+from edgewise.optimise.problem import Floats, Problem
+
+CLIP = 3.0
+# The level's time constant in windows; shorter follows noise (and moves models for it), longer misses drift.
+TIME_CONSTANT = 1.5
+SHIFT_SIGMA = 4.0
+SHIFT_COUNT = 6
+MOST_DISPERSION = 10.0
+# Before any prompt came: each kind is expected to bring the same work, to half the capacity.
+PRIOR_LOAD = 0.5
+# A kind that was not seen keeps this many arrivals per window, so that it still counts for something.
+LEAST_ARRIVALS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is followed of one (access node, model): rate per second, its trend per slot."""
+
+    access_node: str
+    model: str
+    rate: float
+    trend: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Index of dispersion of one model's window counts (1: Poisson), and seconds of demand its level rests on."""
+
+    model: str
+    dispersion: float = 1.0
+    seen_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """The state a forecast carries from slot to slot; small, plain, stored with the decision."""
+
+    at_s: float = -1.0
+    levels: tuple[Level, ...] = ()
+    spreads: tuple[Spread, ...] = ()
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """mean[a, m]: expected rates per second; shape[m]: gamma shape of a kind's total rate (its relative error is
+    1/√shape); counts[a, m]: arrivals the split over access nodes rests on."""
+
+    mean: Floats
+    shape: Floats
+    counts: Floats
+
+
+def shift(track: Track, observation: Observation) -> str:
+    """Which kinds' demand has moved beyond chance since the track was made, in words; empty when none."""
+    window_s, counts = _counts(observation)
+    if not track.levels or window_s <= 0:
+        return ""
+    words = []
+    for model in sorted({m.id for m in observation.model_specs}):
+        expected = sum(x.rate for x in track.levels if x.model == model) * window_s
+        seen = sum(c for (_, m), c in counts.items() if m == model)
+        if _is_shift(expected, seen, _spread(track, model).dispersion):
+            words.append(f"{model} {expected / window_s:.2f} → {seen / window_s:.2f}/s")
+    return ", ".join(words)
+
+
+def follow(track: Track, observation: Observation) -> Track:
+    """The track after one more observation; itself when the figures are no newer."""
+    at_s = observation.telemetry.at_s
+    window_s, counts = _counts(observation)
+    if window_s <= 0 or at_s <= track.at_s:
+        return track
+    step_s = min(window_s, at_s - track.at_s) if track.levels else window_s
+    gain = 1 - math.exp(-step_s / (TIME_CONSTANT * window_s))
+    old = {(x.access_node, x.model): x for x in track.levels}
+    keys = sorted(set(old) | set(counts))
+    levels: list[Level] = []
+    spreads: list[Spread] = []
+    for model in sorted({m for _, m in keys}):
+        mine = [k for k in keys if k[1] == model]
+        expected = sum(old[k].rate for k in mine if k in old) * window_s
+        seen = sum(counts.get(k, 0) for k in mine)
+        spread = _spread(track, model)
+        fresh = not track.levels or _is_shift(expected, seen, spread.dispersion)
+        for k in mine:
+            rate = counts.get(k, 0) / window_s
+            levels.append(Level(*k, rate) if fresh else _moved(old.get(k, Level(*k, 0.0)), rate, gain, window_s))
+        spreads.append(_respread(spread, model, expected, seen, gain, step_s, window_s, fresh))
+    return Track(at_s, tuple(levels), tuple(spreads))
+
+
+def forecast(track: Track, p: Problem, window_s: float) -> Forecast:
+    """Rates of the next slots for the arrays of a problem."""
+    at_access = {a: i for i, a in enumerate(p.access)}
+    at_model = {m: j for j, m in enumerate(p.models)}
+    mean = np.zeros((len(p.access), len(p.models)))
+    shape, trust = np.full(len(p.models), 2.0), np.full(len(p.models), window_s)
+    for x in track.levels:
+        if x.access_node in at_access and x.model in at_model:
+            ahead = min(max(x.rate + x.trend, 0.5 * x.rate), 2.0 * x.rate)
+            mean[at_access[x.access_node], at_model[x.model]] = ahead
+    if mean.sum() <= 0:
+        prior = PRIOR_LOAD * p.capacity / len(p.models) / p.service
+        mean[:] = prior / max(1, len(p.access))
+        return Forecast(mean, shape, mean * window_s)
+    mean += LEAST_ARRIVALS / window_s / max(1, len(p.access))
+    for s in track.spreads:
+        if s.model in at_model:
+            j = at_model[s.model]
+            trust[j] = max(window_s / 2, s.seen_s)
+            shape[j] = max(0.5, mean[:, j].sum() * trust[j] / max(1.0, s.dispersion))
+    return Forecast(mean, shape, mean * trust)
+
+
+def draws(f: Forecast, rng: np.random.Generator, count: int) -> Floats:
+    """rates[k, a, m]: `count` draws of what demand may be, per second."""
+    totals = f.mean.sum(axis=0)
+    total = rng.gamma(f.shape, totals / f.shape, size=(count, f.shape.size))
+    split = rng.gamma(f.counts + 0.5, size=(count, *f.counts.shape))
+    return np.asarray(total[:, None, :] * split / split.sum(axis=1, keepdims=True))
+
+
+def _counts(observation: Observation) -> tuple[float, dict[tuple[str, str], int]]:
+    rows = observation.telemetry.demand
+    known = {m.id for m in observation.model_specs}
+    window_s = max((d.window_s for d in rows), default=0.0)
+    counts: dict[tuple[str, str], int] = {}
+    for d in rows:
+        if d.model in known:
+            key = (d.access_node, d.model)
+            counts[key] = counts.get(key, 0) + max(0, d.arrivals)
+    return window_s, counts
+
+
+def _spread(track: Track, model: str) -> Spread:
+    return next((s for s in track.spreads if s.model == model), Spread(model))
+
+
+def _is_shift(expected: float, seen: float, dispersion: float) -> bool:
+    distance = abs(seen - expected)
+    return distance >= SHIFT_COUNT and distance > SHIFT_SIGMA * math.sqrt(max(1.0, expected) * dispersion)
+
+
+def _moved(level: Level, rate: float, gain: float, window_s: float) -> Level:
+    bound = CLIP * math.sqrt(max(level.rate, 1 / window_s) / window_s)
+    error = min(bound, max(-bound, rate - level.rate))
+    return Level(
+        level.access_node, level.model, max(0.0, level.rate + gain * error), 0.8 * level.trend + 0.1 * gain * error
+    )
+
+
+def _respread(
+    spread: Spread, model: str, expected: float, seen: float, gain: float, step_s: float, window_s: float, fresh: bool
+) -> Spread:
+    if fresh:
+        return Spread(model, spread.dispersion, window_s / 2)
+    measured = (seen - expected) ** 2 / max(1.0, expected)
+    dispersion = spread.dispersion + 0.3 * gain * (measured - spread.dispersion)
+    longest = 2 * TIME_CONSTANT * window_s
+    return Spread(model, min(MOST_DISPERSION, max(1.0, dispersion)), min(longest, spread.seen_s + step_s))

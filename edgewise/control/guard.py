@@ -1,0 +1,214 @@
+"""The guard projects any plan, whoever made it, to the feasible set, and says in words what it changed.
+
+Feasible: known names on alive nodes, memory respected, every model standing somewhere if that is possible at all,
+weights and shares finite and summing to 1. Prudent: nothing that loads is evicted, nothing fresh or with prompts
+queued unless a kind would otherwise stand nowhere or its memory is wanted, no more changes than the thrash budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from edgewise.control.room import EPS, Place, Room, room
+from edgewise.control.thrash import within_budget
+from edgewise.domain.cluster import ReplicaState
+from edgewise.domain.observation import Observation
+from edgewise.domain.plan import ANY, Plan, ReplicaGoal, Role, Route, Share
+from edgewise.settings import Settings
+
+ROUNDS = 6
+LARGEST_ALPHA = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """plan: feasible. notes: what was changed, in words. asked: loads and drops beyond the incumbent's replicas."""
+
+    plan: Plan
+    notes: tuple[str, ...]
+    asked: int
+
+
+def project(
+    plan: Plan, observation: Observation, incumbent: Plan | None, settings: Settings, asked: int = 0
+) -> Projection:
+    """The nearest feasible plan. incumbent: what changes are counted from (None: everything may change).
+    asked: loads and drops already asked for in this epoch. Projecting a projection changes nothing."""
+    where = room(observation, settings)
+    notes: list[str] = []
+    wanted = _known(plan, where, notes)
+    base = None if incumbent is None else _known(incumbent, where, [])
+    left = max(0, settings.max_changes_per_epoch - asked)
+    for _ in range(ROUNDS):
+        before = wanted
+        wanted = _cover(_stand(wanted, where, base, notes), where, notes)
+        if base is not None:
+            wanted = within_budget(wanted, base, where, left, notes)
+        if wanted == before:
+            break
+    feasible = replace(
+        plan,
+        replicas=tuple(ReplicaGoal(n, m) for n, m in sorted(wanted, key=where.rank)),
+        routes=_routes(plan, wanted, where, notes),
+        shares=_shares(plan, wanted, where),
+        roles=tuple(Role(r.node, r.role) for r in plan.roles if r.node in where.budget),
+        alpha=_alpha(plan.alpha, notes),
+    )
+    changed = len(wanted ^ base) if base is not None else 0
+    return Projection(feasible, tuple(dict.fromkeys(notes)), changed)
+
+
+def violations(plan: Plan, observation: Observation, settings: Settings) -> tuple[str, ...]:
+    """Why a plan may not be carried out, in words; empty when it may. The gate's hard check."""
+    where = room(observation, settings)
+    places = {(r.node, r.model) for r in plan.replicas}
+    found = [f"{m} on {n}: no such model or no such node alive" for n, m in sorted(places) if not _names(n, m, where)]
+    known = {p for p in places if _names(*p, where)}
+    for node, budget in where.budget.items():
+        if (used := where.used(known, node)) > budget + EPS:
+            found.append(f"{node} would need {used:g} of {budget:g} GiB")
+    numbers = [r.weight for r in plan.routes] + [s.share for s in plan.shares]
+    if not all(math.isfinite(x) and x >= 0 for x in numbers):
+        found.append("a weight or share is not a number")
+    found += [f"{m} on {n} is loading and would be evicted" for n, m in sorted(where.loading - places)]
+    return tuple(found)
+
+
+def _names(node: str, model: str, where: Room) -> bool:
+    return node in where.budget and model in where.need
+
+
+def _known(plan: Plan, where: Room, notes: list[str]) -> frozenset[Place]:
+    kept = frozenset((r.node, r.model) for r in plan.replicas if _names(r.node, r.model, where))
+    for r in plan.replicas:
+        if r.model not in where.need:
+            notes.append(f"dropped unknown model {r.model!r}")
+        elif r.node not in where.budget:
+            notes.append(f"dropped {r.model} on {r.node}: not a node that is alive")
+    return kept
+
+
+def _stand(
+    wanted: frozenset[Place], where: Room, base: frozenset[Place] | None, notes: list[str]
+) -> frozenset[Place]:
+    """What may stand: what loads first, then what is fresh, then what is there already, then what is new, as far
+    as memory goes; at last what has prompts queued and is in nobody's way."""
+    out: set[Place] = set(where.loading)
+    fresh = where.fresh if base is None else where.fresh & base
+    there = {p for p, s in where.state.items() if s is ReplicaState.READY}
+    for group in (fresh, wanted & there, wanted - there):
+        for place in sorted(group - out, key=where.rank):
+            if where.fits(out, place):
+                out.add(place)
+            else:
+                notes.append(f"dropped {place[1]} on {place[0]}: no memory for it")
+    # What the incumbent does not want any more is on its way out already; queued prompts do not bring it back.
+    busy = there & where.busy & (wanted if base is None else base)
+    for place in sorted(busy - out, key=where.rank):
+        if where.fits(out, place):
+            out.add(place)
+    for node, model in sorted(out - wanted, key=where.rank):
+        why = "loading" if (node, model) in where.loading else "fresh" if (node, model) in fresh else "busy"
+        notes.append(f"kept {model} on {node}: {why}")
+    return frozenset(out)
+
+
+def _cover(places: frozenset[Place], where: Room, notes: list[str]) -> frozenset[Place]:
+    """A replica for each model that has none, largest first: where it fits, else in place of replicas of models
+    that have others."""
+    out = set(places)
+    for model in sorted(where.need, key=lambda m: (-where.need[m], where.order[m])):
+        if any(m == model for _, m in out):
+            continue
+        options = []
+        for node in where.budget:
+            gone = _make_room(out, (node, model), where)
+            if gone is not None:
+                state = where.state.get((node, model), ReplicaState.ABSENT)
+                failed, there = state is ReplicaState.FAILED, state is ReplicaState.READY
+                left = where.budget[node] - where.used(out, node)
+                options.append((failed, len(gone), not there, left, where.order[node], node, gone))
+        if not options:
+            notes.append(f"no room anywhere for {model}")
+            continue
+        *_, node, gone = min(options, key=lambda o: o[:5])
+        out.difference_update(gone)
+        out.add((node, model))
+        evicted = f" in place of {', '.join(m for _, m in gone)}" if gone else ""
+        notes.append(f"added {model} on {node}{evicted}: it stood nowhere")
+    return frozenset(out)
+
+
+def _make_room(places: set[Place], place: Place, where: Room) -> tuple[Place, ...] | None:
+    """Which replicas to evict so that `place` fits: the fewest that have another of their model, large ones first,
+    fresh ones last; None when it cannot."""
+    node, model = place
+    if where.need[model] > where.budget[node] + EPS:
+        return None
+    left = set(places)
+    gone: list[Place] = []
+    count = Counter(m for _, m in places)
+    others = sorted(
+        (p for p in places if p[0] == node and p not in where.loading),
+        key=lambda p: (p in where.fresh, -where.need[p[1]], where.rank(p)),
+    )
+    for other in others:
+        if where.fits(left, place):
+            break
+        if count[other[1]] > 1:
+            left.discard(other)
+            gone.append(other)
+            count[other[1]] -= 1
+    return tuple(gone) if where.fits(left, place) else None
+
+
+def _routes(plan: Plan, wanted: frozenset[Place], where: Room, notes: list[str]) -> tuple[Route, ...]:
+    kept: dict[tuple[str, str], dict[str, float]] = {}
+    for r in plan.routes:
+        if (r.node, r.model) in wanted and math.isfinite(r.weight) and r.weight > 0:
+            row = kept.setdefault((r.access_node, r.model), {})
+            row[r.node] = row.get(r.node, 0.0) + r.weight
+        elif not math.isfinite(r.weight) or r.weight < 0:
+            notes.append(f"dropped a weight of {r.weight} for {r.model} to {r.node}")
+    for model in where.need:
+        nodes = sorted((n for n, m in wanted if m == model), key=where.order.__getitem__)
+        if nodes and (ANY, model) not in kept:
+            kept[(ANY, model)] = dict.fromkeys(nodes, 1 / len(nodes))
+    return tuple(
+        Route(access, model, node, weight)
+        for (access, model), row in sorted(kept.items())
+        for node, weight in _normal(row).items()
+    )
+
+
+def _shares(plan: Plan, wanted: frozenset[Place], where: Room) -> tuple[Share, ...]:
+    given = {(s.node, s.model): s.share for s in plan.shares if math.isfinite(s.share) and s.share > 0}
+    out: list[Share] = []
+    for node in where.budget:
+        models = sorted((m for n, m in wanted if n == node), key=where.order.__getitem__)
+        known = [given[(node, m)] for m in models if (node, m) in given]
+        # A model without a share gets as much as the others do on average.
+        usual = sum(known) / len(known) if known else 1.0
+        row = _normal({m: given.get((node, m), usual) for m in models})
+        out += [Share(node, m, x) for m, x in row.items()]
+    return tuple(out)
+
+
+def _normal(row: dict[str, float]) -> dict[str, float]:
+    largest = max(row.values(), default=1.0)
+    scaled = {k: v / largest for k, v in row.items()}  # a sum of huge weights would overflow
+    total = sum(scaled.values())
+    if abs(sum(row.values()) - 1) < 1e-6:
+        return row
+    return {k: v / total for k, v in scaled.items()}
+
+
+def _alpha(alpha: float | None, notes: list[str]) -> float | None:
+    if alpha is None:
+        return None
+    if not math.isfinite(alpha) or alpha < 0:
+        notes.append(f"dropped alpha {alpha}")
+        return None
+    return min(alpha, LARGEST_ALPHA)

@@ -1,0 +1,122 @@
+"""The optimiser rung: problem and demand draws of an observation, placement search, weights and shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgewise.control.forecast import Forecast, Track, draws, forecast
+from edgewise.control.guard import project
+from edgewise.control.seeds import generator
+from edgewise.control.state import EpochResult, Job, Proposed
+from edgewise.domain.observation import Observation
+from edgewise.domain.plan import Plan, Source
+from edgewise.domain.records import RecalledCase
+from edgewise.optimise.estimate import Evaluate, evaluator
+from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, search
+from edgewise.optimise.problem import Bools, Floats, Prices, Problem, problem
+from edgewise.optimise.weights import make_plan, placed
+from edgewise.settings import Settings
+
+# Exponents of size in the on-node shares; larger favours short prompts more.
+POWERS = (0.5, 1.0, 1.5)
+# Loss accepted for a spare replica in the first fill, relative.
+SPARE_TOLERANCE = 0.004
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A problem with its forecast: rates[m] expected per second."""
+
+    problem: Problem
+    forecast: Forecast
+
+    @property
+    def rates(self) -> Floats:
+        return np.asarray(self.forecast.mean.sum(axis=0))
+
+    def evaluate(self, settings: Settings, *names: str) -> Evaluate:
+        """Predicted objectives on demand draws that depend on `names` alone."""
+        return evaluator(self.problem, draws(self.forecast, generator(*names), settings.gate_draws))
+
+
+def outlook(observation: Observation, track: Track, settings: Settings, *, free: bool = False) -> Outlook:
+    """free: loads cost nothing (the first fill)."""
+    prices = Prices(settings.alpha, 0.0 if free else settings.beta, settings.gamma)
+    p = problem(observation, prices)
+    return Outlook(p, forecast(track, p, settings.window_s))
+
+
+def lease(observation: Observation, settings: Settings) -> tuple[float, float]:
+    """(made_at_s, expires_s) of a plan made now."""
+    return observation.at_s, observation.at_s + settings.lease_slots * observation.slot_s
+
+
+def schedule(plan: Plan, ahead: Outlook, observation: Observation, settings: Settings, seed: str) -> Plan:
+    """The plan with fresh routing weights and shares for its replicas: the share exponent is the one predicted
+    best. Id, source, roles and reason stay."""
+    here = placed(ahead.problem, plan)
+    made = lease(observation, settings)
+    options = [make_plan(ahead.problem, here, ahead.rates, power, plan.id, made) for power in POWERS]
+    best = options[int(np.argmin(ahead.evaluate(settings, seed, "shares")(options).mean(axis=1)))]
+    return replace(best, source=plan.source, roles=plan.roles or best.roles, alpha=plan.alpha, reason=plan.reason)
+
+
+def first_fill(observation: Observation, track: Track, settings: Settings, plan_id: str) -> Plan:
+    """A placement from nothing: every model somewhere, then memory filled with what helps most."""
+    ahead = outlook(observation, track, settings, free=True)
+    p = ahead.problem
+    limits = Limits(p.held, p.fixed)
+    evaluate = ahead.evaluate(settings, plan_id, "select")
+    plan_of = _planner(ahead, observation, settings, plan_id)
+    found = fill_memory(p, cover(p, p.held), limits, plan_of, evaluate)
+    found = search(
+        p, found.placement, limits, plan_of, evaluate, settings.search_iterations, generator(plan_id, "steps")
+    )
+    return fill_memory(p, found.placement, limits, plan_of, evaluate, SPARE_TOLERANCE).plan
+
+
+def optimise(
+    observation: Observation, track: Track, incumbent: Plan | None, settings: Settings, plan_id: str, asked: int
+) -> Plan:
+    """The placement search, warm-started from the incumbent and within what is left of the thrash budget."""
+    if incumbent is None:
+        return first_fill(observation, track, settings, plan_id)
+    ahead = outlook(observation, track, settings)
+    p = ahead.problem
+    stood = placed(p, project(incumbent, observation, incumbent, settings, asked).plan)
+    most = max(0, settings.max_changes_per_epoch - asked)
+    limits = Limits(stood, p.fixed & stood, most)
+    evaluate = ahead.evaluate(settings, plan_id, "select")
+    plan_of = _planner(ahead, observation, settings, plan_id)
+    rng = generator(plan_id, "steps")
+    return search(p, stood, limits, plan_of, evaluate, settings.search_iterations, rng).plan
+
+
+def epoch_plans(job: Job, cases: Sequence[RecalledCase], settings: Settings, result_id: str) -> EpochResult:
+    """The optimiser's part of an epoch: its plan, and the placement of the nearest case that went well."""
+    o = job.observation
+    best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked)
+    plans = [Proposed("optimiser", replace(best, reason="placement search"))]
+    if (case := _worth(cases)) is not None:
+        made = lease(o, settings)
+        plan = Plan(f"{result_id}-c", Source.OPTIMISER, *made, case.case.placement, reason=f"case {case.case.id}")
+        plans.append(Proposed("case", plan, note=f"placement of case {case.case.id}"))
+    return EpochResult(result_id, o.epoch, o.at_s, tuple(plans), tuple(c.case.id for c in cases))
+
+
+def _worth(cases: Sequence[RecalledCase]) -> RecalledCase | None:
+    """The case with the best outcome among those recalled; their situations are alike enough to compare."""
+    scored = [c for c in cases if c.case.outcome is not None and c.case.placement]
+    return min(scored, key=lambda c: (c.case.outcome.objective if c.case.outcome else 0.0, c.case.id), default=None)
+
+
+def _planner(ahead: Outlook, observation: Observation, settings: Settings, plan_id: str) -> Planner:
+    made = lease(observation, settings)
+
+    def plan_of(here: Bools) -> Plan:
+        return make_plan(ahead.problem, here, ahead.rates, 1.0, plan_id, made)
+
+    return plan_of

@@ -1,0 +1,88 @@
+"""What one decision starts from and what passes between its steps: frozen, plain, JSON-able."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgewise.control.forecast import Track
+from edgewise.domain.decision import LlmUse, Mode, Rung
+from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
+from edgewise.domain.plan import Change, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A plan someone proposes. source: optimiser | llm | incumbent | case, as in Candidate."""
+
+    source: str
+    plan: Plan
+    rung: Rung = Rung.OPTIMISER
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What the planner found in the background. A slot that takes it records its id."""
+
+    id: str
+    epoch: int
+    at_s: float
+    plans: tuple[Proposed, ...]
+    recalled: tuple[str, ...] = ()
+    llm: LlmUse = field(default_factory=LlmUse)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All inputs of one decision. The same job gives the same decision.
+
+    track: demand as followed up to and including `observation`. result: the last finished epoch result (None: no
+    one yet, or too old); result_new: no earlier decision has taken it. asked: loads and drops asked for since
+    the epoch began (the thrash budget's other side).
+    """
+
+    decision_id: str
+    observation: Observation
+    incumbent: Plan | None
+    track: Track
+    mode: Mode = Mode.ACTIVE
+    result: EpochResult | None = None
+    result_new: bool = False
+    asked: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBrief:
+    """What a node's deployment agent sees: the changes a plan wants there, and the node's own facts."""
+
+    plan_id: str
+    node: str
+    changes: tuple[Change, ...]
+    replicas: tuple[ReplicaFact, ...]
+    loads: tuple[ReplicaLoad, ...]
+    budget_gib: float
+    need_gib: tuple[tuple[str, float], ...]
+    load_s: tuple[tuple[str, float], ...]
+    alone: tuple[str, ...]  # models with no ready replica anywhere
+    at_s: float
+    age_s: float
+    stale_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    change: Change
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOrder:
+    """A deployment agent's answer: its node's changes in the order to carry them out, and those it refuses."""
+
+    plan_id: str
+    node: str
+    order: tuple[Change, ...]
+    vetoes: tuple[Veto, ...] = ()
+    note: str = ""
