@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -17,10 +16,10 @@ from typing import IO
 
 import httpx
 
-from edgewise.domain.errors import BadInput, EdgewiseError, RunFailed
+from edgewise.domain.errors import BadInput, RunFailed
 from serving.control_api.app import create_app
 from serving.control_api.run_view import open_run
-from serving.control_api.server import serve
+from serving.control_api.server import ServerThread
 from tools.process import free_port, require_free
 from ui.settings import ENV
 
@@ -136,48 +135,9 @@ def _ready_or_told(dashboard: UiProcess, told: threading.Event, on_ready: Callab
             return
 
 
-class StoredRunApi:
-    """A read-only control API over a stored run, served from a thread of this process while the context lasts."""
-
-    def __init__(self, run: Path, host: str = HOST, port: int = 0) -> None:
-        """Raises BadInput when `run` is no run directory or has a broken line."""
-        self._app = create_app(open_run(run), read_only=True)
-        self._host, self._port = host, port
-        self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._up = threading.Event()
-        self._error: EdgewiseError | None = None
-        self._thread = threading.Thread(target=self._run, name="control-api", daemon=True)
-        self.url = ""
-
-    def __enter__(self) -> StoredRunApi:
-        self._thread.start()
-        self._up.wait()
-        if self._error is not None:
-            raise self._error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(STOP_S)
-
-    def _ready(self, url: str) -> None:
-        self.url = url
-        self._up.set()
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(serve(self._app, self._host, self._port, self._ready, self._stop))
-        except EdgewiseError as error:
-            self._error = error
-        finally:
-            self._up.set()
-            self._loop.close()
-
-
 def ui_for_run(run: Path, port: int = 0, host: str = HOST, on_ready: Callable[[str], None] | None = None) -> None:
     """`edgewise ui --run DIR`: the dashboard on a stored run until SIGINT or SIGTERM. on_ready gets its URL.
     Raises BadInput when `run` is no run directory, has a broken line, or the port is busy."""
     require_free(host, port)
-    with StoredRunApi(run) as api:
+    with ServerThread(create_app(open_run(run), read_only=True)) as api:
         ui_forever(api.url, port, host, on_ready)

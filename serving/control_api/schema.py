@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Mode
@@ -92,9 +92,9 @@ class RunState(Shape):
 class CandidateRow(Shape):
     """A plan the gate compared. Score: the predicted objective, lower is better; interval: 95 %."""
 
-    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    model_config = ConfigDict(extra="allow")
 
-    source: str = Field(alias="from")
+    source: str = Field(validation_alias=AliasChoices("from", "source"), serialization_alias="from")
     plan: str = Field(default="", description="Id of the plan compared.")
     score: float | None
     interval: tuple[float, float] | None = None

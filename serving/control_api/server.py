@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -80,6 +81,48 @@ async def serve(
         server.should_exit = True
         await running
         sock.close()
+
+
+class ServerThread:
+    """Serves an app from a thread of its own while the context lasts; `url` is where, `loop` what its view runs on.
+    Entering it raises BadInput when the port is busy."""
+
+    def __init__(self, app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._app, self._host, self._port = app, host, port
+        self._up = threading.Event()
+        self._stop = asyncio.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="control-api", daemon=True)
+        self.loop: asyncio.AbstractEventLoop
+        self.url = ""
+
+    def __enter__(self) -> ServerThread:
+        self._thread.start()
+        self._up.wait()
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # its loop may have ended by itself
+            self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except Exception as error:
+            self._error = error  # raised where the context is entered
+        finally:
+            self._up.set()
+
+    async def _main(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        await serve(self._app, self._host, self._port, self._ready, self._stop)
+
+    def _ready(self, url: str) -> None:
+        self.url = url
+        self._up.set()
 
 
 def run_read_only(
