@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from edgewise.domain.cluster import Link, LinkPair, Network, NodeSpec
 from edgewise.domain.errors import BadInput
 from edgewise.domain.model import ModelSpec, PromptSize, ServiceProfile, Task
 from edgewise.domain.world import World
+from evals.bundle import Workload
 from evals.prompts import UNKNOWN_STEPS, UNKNOWN_TOKENS, PromptLimits, size_of
 from evals.scenario import (
     Event,
@@ -20,6 +22,7 @@ from evals.scenario import (
     ModelEntry,
     NodeEntry,
     PairEntry,
+    PopularityShift,
     Power,
     Scenario,
     SizedService,
@@ -119,6 +122,34 @@ def from_world(
         workload=workload,
         events=tuple(events),
     )
+
+
+def workload_entry(workload: Workload) -> tuple[WorkloadEntry, tuple[PopularityShift, ...]]:
+    """A demo's workload in the scenario's words, and its shift. Where on its trace each model started is kept to the
+    second; sizes were clipped by the demo's limits, which a scenario does not state."""
+    folder = trace_folder()
+    traces = []
+    for use in workload.uses:
+        known = folder is not None and use.file.parent == folder
+        traces.append(
+            TraceEntry(
+                file=use.file.name if known else str(use.file.resolve()),
+                model_class=use.model_class,
+                model=use.model,
+                share=workload.shares[0][use.model],
+                start_s=use.start_s,
+            )
+        )
+    spatial = workload.spatial
+    shares = (b - a for a, b in pairwise((0.0, *spatial.cumulative)))
+    entry = WorkloadEntry(
+        traces=tuple(traces),
+        spatial=dict(zip(spatial.nodes, shares, strict=True)),
+        target_load=workload.realised_load,
+    )
+    if workload.shift_at_s is None:
+        return entry, ()
+    return entry, (PopularityShift(workload.shift_at_s, "popularity-shift", workload.shares[1]),)
 
 
 def _node(entry: NodeEntry) -> NodeSpec:
