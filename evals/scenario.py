@@ -1,4 +1,4 @@
-"""A scenario: nodes, models, links, workload and events of a run, as a YAML file says them. See docs for the format.
+"""A scenario: nodes, models, links, workload and events of a run, as a YAML file says them.
 
 The records below are the format: field names are its keys, defaults its defaults. `*_s` counts from the start of
 the run.
