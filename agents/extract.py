@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 _THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _OPENER = {"}": "{", "]": "["}
 MAX_DEPTH = 40  # deeper nesting is garbage, and parsers recurse (or go quadratic) on it
 MAX_UNCLOSED = 16  # each costs one more scan of the rest
@@ -25,16 +26,21 @@ def strip_thinking(text: str) -> str:
 
 
 def too_deep(text: str) -> bool:
-    """Whether braces or brackets nest deeper than MAX_DEPTH, those inside strings counted too."""
-    depth = {"{": 0, "[": 0}
+    """Whether braces or brackets nest deeper than MAX_DEPTH, be those in strings counted or not (a parser that
+    repairs may see a string's end elsewhere than we do)."""
+    return _depth(text) > MAX_DEPTH or _depth(_STRING.sub("", text)) > MAX_DEPTH
+
+
+def _depth(text: str) -> int:
+    """The deepest nesting of one kind of bracket."""
+    depth, deepest = {"{": 0, "[": 0}, 0
     for char in text:
         if char in depth:
             depth[char] += 1
-            if depth[char] > MAX_DEPTH:
-                return True
+            deepest = max(deepest, depth[char])
         elif char in _OPENER:
             depth[_OPENER[char]] = max(0, depth[_OPENER[char]] - 1)
-    return False
+    return deepest
 
 
 def fragments(text: str) -> list[Fragment]:

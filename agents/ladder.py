@@ -20,7 +20,7 @@ from agents.extract import Fragment, fragments, strip_thinking, too_deep
 from agents.shape import Cut, shaped
 from edgewise.domain.decision import Rung
 
-MAX_TEXT_CHARS = 16 * 1024  # far above any plan that fits the token limit; bounds the parsers' time
+MAX_TEXT_CHARS = 16 * 1024  # far above any plan that fits the token limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,22 @@ def _repaired(text: str, names: Names, finish_reason: str) -> Reading:
 
 
 def _from_fragment(fragment: Fragment, names: Names) -> tuple[PlannerAnswer, tuple[str, ...]] | Cut:
+    lower = fragment.text.casefold()
+    if "replicas" not in lower and "node" not in lower:
+        return Cut("no object with a `replicas` list")
     try:
-        plain = json_repair.loads(fragment.text)
-    except Exception as error:  # a third-party parser fed with garbage: whatever it raises means "not JSON"
-        return Cut(f"not JSON: {type(error).__name__}")
+        plain = json.loads(fragment.text)
+    except (ValueError, RecursionError):
+        if _implausible(fragment.text, len(names.nodes)):
+            return Cut("not JSON, and far too long or with too many brackets for a plan")
+        try:
+            plain = json_repair.loads(fragment.text, skip_json_loads=True)
+        except Exception as error:  # a third-party parser fed with garbage: whatever it raises means "not JSON"
+            return Cut(f"not JSON: {type(error).__name__}")
     return shaped(plain, fragment.closed, names)
+
+
+def _implausible(text: str, nodes: int) -> bool:
+    """Whether no plan for so many nodes looks like this. json_repair's time grows with the square of what it
+    cannot repair (a minute for 16 KiB of stray brackets), so it is only shown what may be worth it."""
+    return len(text) > 4000 + 150 * nodes or sum(map(text.count, "{}[]")) > 60 + 20 * nodes

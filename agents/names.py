@@ -13,8 +13,8 @@ MAX_NAME_CHARS = 256
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """`name` itself if known; else the one that differs in case and punctuation only; else the one clearly
-    nearest in spelling. None when there is none or more than one. Digits must agree: edge-9 is not a slip of
-    the pen for edge-1, it is another node."""
+    nearest in spelling. None when there is none or more than one. Digits must agree (edge-9 is no
+    slip of the pen for edge-1 but another node), and a longer name is another one too (gpt2-xl is not gpt2)."""
     if name in known:
         return name
     if len(name) > MAX_NAME_CHARS:
@@ -25,7 +25,11 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
         return same[0] if len(same) == 1 else None
     digits = re.sub(r"\D", "", name)
     scored = sorted(((SequenceMatcher(None, plain, _plain(k)).ratio(), k) for k in known), reverse=True)
-    near = [(score, k) for score, k in scored if score >= NEAR and re.sub(r"\D", "", k) == digits]
+    near = [
+        (score, k)
+        for score, k in scored
+        if score >= NEAR and re.sub(r"\D", "", k) == digits and not plain.startswith(_plain(k))
+    ]
     if not near or (len(near) > 1 and near[0][0] - near[1][0] < LEAD):
         return None
     return near[0][1]

@@ -107,14 +107,14 @@ async def _climb(request: ChatRequest, names: Names, chat: ChatModel, timeout_s:
     first = await _ask(chat, request, timeout_s, deadline)
     if isinstance(first, _Asked):
         return first
-    reading, use = _read(first, names)
+    reading, use = await _read(first, names, deadline)
     left_s = timeout_s - first.seconds
     if reading.answer is not None or left_s < first.seconds:
         return _Asked(reading, use)
     second = await _ask(chat, reask_request(request, first.text, reading.reason), left_s, deadline)
     if isinstance(second, _Asked):
         return _Asked(second.reading, use + second.use + LlmUse(reasks=1))
-    again, more = _read(second, names)
+    again, more = await _read(second, names, deadline)
     if again.answer is not None:
         again = Reading(again.answer, Rung.LLM_REASKED, (f"re-asked: {reading.reason}", *again.notes))
     return _Asked(again, use + more + LlmUse(reasks=1))
@@ -133,7 +133,12 @@ async def _ask(chat: ChatModel, request: ChatRequest, timeout_s: float, deadline
     return _Asked(Reading(None, None, reason=reason), LlmUse(calls=1, seconds=time.monotonic() - began))
 
 
-def _read(reply: ChatReply, names: Names) -> _Asked:
-    reading = read_answer(reply.text, names, reply.finish_reason)
+async def _read(reply: ChatReply, names: Names, deadline: float) -> _Asked:
+    """What the reply says. In a thread: repairing garbage may take a second, and slots must not wait for it."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            reading = await asyncio.to_thread(read_answer, reply.text, names, reply.finish_reason)
+    except TimeoutError:
+        reading = Reading(None, None, reason="the answer could not be read in time")
     repairs = int(reading.rung is Rung.LLM_REPAIRED)
     return _Asked(reading, LlmUse(calls=1, tokens=reply.tokens, seconds=reply.seconds, repairs=repairs))

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.fake_memory import InMemoryMemory
-from support.planner_world import case_of
 
 from edgewise.control.ports import Memory
 from edgewise.domain.errors import BadInput, MemoryUnavailable
 from edgewise.domain.records import CaseOutcome, Situation
 from memory.chroma import ChromaMemory
+from support.fake_memory import InMemoryMemory
+from support.planner_world import case_of
 
 Make = Callable[..., Memory]
 HERE = Situation((("load", 0.5), ("pressure", 0.5)))

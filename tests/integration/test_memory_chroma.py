@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.planner_world import case_of
 
 from edgewise.domain.errors import MemoryUnavailable, SetupError
 from edgewise.domain.records import CaseOutcome, Situation
 from memory import chroma
 from memory.chroma import ChromaMemory
+from support.planner_world import case_of
 
 HERE = Situation((("load", 0.5), ("pressure", 0.5)))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from support.llm_server import FAULTS, LlmServer
-from support.planner_world import observed, plan_of, recalled
 
 from agents.chat import OpenAIChat
 from agents.planner import propose
@@ -14,6 +12,8 @@ from agents.proposal import Proposal
 from edgewise.domain.decision import Rung
 from edgewise.domain.plan import Source
 from edgewise.settings import Settings
+from support.llm_server import FAULTS, LlmServer
+from support.planner_world import observed, plan_of, recalled
 
 VALID = {"valid", "infeasible"}
 REPAIRED = {
