@@ -264,3 +264,10 @@ def choose(
         node = _by_weight(fleet, access, model, ranks, rank, uniform)
     own, _ = predict(fleet, access, model, node, service_s)
     return Choice(node, own, own)
+
+
+def precompile() -> None:
+    """Has the kernels compiled, or read from numba's cache, before the first prompt comes."""
+    fleet = empty_fleet(1, 1, 1)
+    choose(MARGINAL, fleet, 0, 0, 1.0, np.zeros(1, np.bool_), True, 1.0, 0.0, 0)
+    predict(fleet, 0, 0, 0, 1.0)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 
+_LOST = 10  # node_lost_after_s over node_dead_after_s
+
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
@@ -18,22 +20,22 @@ class NodeAddress:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The gateway's part of the settings; units and reasons there. shedding: whether prompts that would miss their
-    deadline are refused (503); without it they are held and sent however late."""
+    """The gateway's part of the settings; units and reasons there.
+
+    node_lost_after_s: silence after which prompts in flight at a node are sent elsewhere; much longer than the one
+    after which new prompts avoid it: a node that is only busy would otherwise see its work done twice.
+    shedding: whether prompts that would miss their deadline are refused (503); without it they are held and sent
+    however late.
+    """
 
     slot_s: float = 30.0
     node_poll_s: float = 0.25
     node_dead_after_s: float = 2.0
+    node_lost_after_s: float = 20.0
     max_body_mib: float = 32.0
     spool_mib: float = 1.0
     max_attempts: int = 5
     shedding: bool = True
-
-    @property
-    def node_lost_after_s(self) -> float:
-        """Silence after which prompts in flight at a node are sent elsewhere. Longer than the silence after which new
-        ones avoid it: a node that is only busy would otherwise see its work done twice."""
-        return 5 * self.node_dead_after_s
 
 
 def limits_of(settings: Settings, shedding: bool = True) -> Limits:
@@ -41,6 +43,7 @@ def limits_of(settings: Settings, shedding: bool = True) -> Limits:
         slot_s=settings.slot_s,
         node_poll_s=settings.node_poll_s,
         node_dead_after_s=settings.node_dead_after_s,
+        node_lost_after_s=_LOST * settings.node_dead_after_s,
         max_body_mib=settings.max_body_mib,
         spool_mib=settings.spool_mib,
         max_attempts=settings.max_attempts,

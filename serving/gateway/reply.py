@@ -101,6 +101,8 @@ class Reply:
             ours["x-edgewise-node"] = prompt.served
         if prompt.decision is not None:
             ours["x-edgewise-decision"] = prompt.decision
+        if prompt.started_s is not None:  # all of the wait: held here, queued there
+            ours["x-edgewise-queue-ms"] = f"{max(0.0, prompt.started_s - prompt.arrived_s) * 1e3:.3f}"
         return ours
 
 

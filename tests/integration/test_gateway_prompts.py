@@ -50,7 +50,14 @@ async def room(nodes: tuple[GatewayNode, GatewayNode], tmp_path: Path) -> AsyncI
         run_dir=str(tmp_path),
         origin=nodes[0].origin,
         nodes=tuple(NodeAddress(n.id, n.url) for n in nodes),
-        limits=Limits(slot_s=4.0, node_poll_s=0.05, node_dead_after_s=0.6, max_body_mib=0.5, spool_mib=0.01),
+        limits=Limits(
+            slot_s=4.0,
+            node_poll_s=0.05,
+            node_dead_after_s=0.6,
+            node_lost_after_s=2.0,
+            max_body_mib=0.5,
+            spool_mib=0.01,
+        ),
     )
     async with running(config) as room:
         await room.until_alive("n1", "n2")
@@ -68,6 +75,7 @@ async def test_completion_passes_and_is_written_down(room: Room, nodes: tuple[Ga
     assert answer.status == 200
     assert answer.headers["x-edgewise-node"] == "n1"
     assert answer.headers["x-edgewise-attempts"] == "1"
+    assert float(answer.headers["x-edgewise-queue-ms"]) > 0
     assert (await answer.json())["choices"][0]["text"] == "from n1"
     sent = nodes[0].seen[0]
     assert json.loads(sent["body"])["prompt"] == "hello there"

@@ -71,7 +71,7 @@ async def test_one_row_per_prompt_in_a_storm(tmp_path: Path, seed: int) -> None:
         await node.start()
     world = World(
         tuple(NodeSpec(n.id, 4.0) for n in nodes),
-        (ModelSpec("gpt2", Task.TEXT_GENERATION, 1.0, 0.01, deadline_s=8.0),),
+        (ModelSpec("gpt2", Task.TEXT_GENERATION, 1.0, 0.01, deadline_s=20.0),),
     )
     addresses = tuple(NodeAddress(n.id, n.url) for n in nodes)
     limits = Limits(node_poll_s=0.05, node_dead_after_s=1.0, spool_mib=0.02)

@@ -194,7 +194,7 @@ def test_silence_is_death_and_long_silence_loss(state: GatewayState) -> None:
     both_ready(state)
     assert state.watch(2.5) == []
     assert not state.fleet.arrays.alive.any()
-    assert state.watch(10.5) == [0, 1]
+    assert state.watch(20.5) == [0, 1]
 
 
 def test_a_plan_is_obeyed_at_once_and_after_its_lease(state: GatewayState) -> None:
