@@ -126,7 +126,7 @@ def _describe(
     lines.append(f"expected load {load:.2f} of the capacity{target}")
     lines.extend(frame.notes)
     lines.append(
-        f"texts and images are made to the recorded sizes (traces hold none), clipped to {_limits(frame.limits)}"
+        f"texts and images are made to the recorded sizes (traces hold none), clipped: {_limits(frame.limits)}"
     )
     return lines
 
@@ -134,8 +134,8 @@ def _describe(
 def _limits(limits: PromptLimits) -> str:
     return "; ".join(
         (
-            f"text: {limits.context_tokens} tokens in + out, {limits.output_tokens} out",
-            f"captions: {limits.caption_images} image, {limits.caption_output_tokens} tokens out",
-            f"generations: {limits.images} images of {limits.image_px} px, {limits.steps} steps",
+            f"text {limits.context_tokens} tokens in + out, {limits.output_tokens} out",
+            f"captions {limits.caption_images} image, {limits.caption_output_tokens} tokens out",
+            f"generations {limits.images} images of {limits.image_px} px, {limits.steps} steps",
         )
     )

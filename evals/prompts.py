@@ -45,12 +45,13 @@ class PromptLimits:
     images: int = 4
     steps: int = 50
     image_px: int = 512
+    image_prompt_chars: int = 300  # CLIP reads 77 tokens and servers cut the rest
 
 
-DEMO_LIMITS = PromptLimits(output_tokens=96, caption_output_tokens=48, steps=8, image_px=64)
+DEMO_LIMITS = PromptLimits(output_tokens=96, caption_output_tokens=48, steps=8, image_px=64, image_prompt_chars=70)
 UNKNOWN_TOKENS = 32  # stands in for a size the source does not give
 UNKNOWN_STEPS = 25
-IMAGE_PROMPT_CHARS = 300  # CLIP reads 77 tokens; more is cut by every server
+UNKNOWN_CHARS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,10 @@ def request_for(row: TraceRow, spec: ModelSpec, seed: int, limits: PromptLimits)
     if spec.task is Task.IMAGE_TO_TEXT:
         return PromptRequest(spec.id, "/v1/chat/completions", _caption(spec, size, seed, random), size, clipped)
     chars = row.extra.get("prompt_chars")
-    length = chars if isinstance(chars, int) else 80
+    length = max(1, min(chars if isinstance(chars, int) else UNKNOWN_CHARS, limits.image_prompt_chars))
     body = {
         "model": spec.id,
-        "prompt": words(max(1, round(min(length, IMAGE_PROMPT_CHARS) / CHARACTERS_PER_WORD)), random),
+        "prompt": words(1 + round(length / CHARACTERS_PER_WORD), random)[:length],
         "n": size.images,
         "size": f"{limits.image_px}x{limits.image_px}",
         "steps": size.steps,

@@ -200,7 +200,7 @@ def judge(status: int, content: bytes, request: PromptRequest, streamed: bool) -
         choice = answer["choices"][0]
         text = choice["text"] if request.path == "/v1/completions" else choice["message"]["content"]
         return "" if text else "empty text"
-    except (orjson.JSONDecodeError, LookupError, TypeError, binascii.Error) as error:
+    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, binascii.Error) as error:
         return f"not an answer: {type(error).__name__}"
 
 

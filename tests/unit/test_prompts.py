@@ -70,7 +70,7 @@ def test_an_image_prompt_has_number_steps_and_length() -> None:
     extra = '{"steps":30,"prompt_chars":53}'
     request = request_for(row(None, None, 2, extra), IMAGE, 1, FULL)
     assert (request.body["n"], request.body["steps"], request.body["size"]) == (2, 30, "512x512")
-    assert len(request.body["prompt"]) == pytest.approx(53, rel=0.3)
+    assert len(request.body["prompt"]) == 53
     assert (request.size, request.clipped) == (PromptSize(images=2, steps=30), False)
     small = request_for(row(None, None, 9, extra), IMAGE, 1, DEMO_LIMITS)
     assert (small.body["n"], small.body["steps"], small.body["size"], small.clipped) == (4, 8, "64x64", True)
@@ -104,3 +104,18 @@ def test_what_the_source_says_oddly_is_taken_as_unknown(extra: str) -> None:
 )
 def test_answers_are_judged_by_what_they_hold(spec: ModelSpec, content: bytes, fault: str) -> None:
     assert judge(200, content, request_for(row(5, 5), spec, 1, FULL), streamed=False) == fault
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b'data: {"choices":[{"text":"a"}]}\n\ndata: [DONE]\n\n', ""),
+        (b"data: [DONE]\n\n", "empty text"),
+        (b'data: {"choices":[{"text":"a"}]}\n\n', "the stream ended early"),
+        (b'data: {"error":{"message":"died"}}\n\n', "error in the stream"),
+        (b"data: [1]\n\n", "not an answer: AttributeError"),
+        (b"data: {\n\n", "not an answer: JSONDecodeError"),
+    ],
+)
+def test_streams_are_judged_by_their_whole(content: bytes, fault: str) -> None:
+    assert judge(200, content, request_for(row(5, 5), TEXT, 1, FULL), streamed=True) == fault
