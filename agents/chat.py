@@ -176,7 +176,7 @@ def _reply(message: AIMessage, request: ChatRequest, seconds: float) -> ChatRepl
     refusal = message.additional_kwargs.get("refusal")
     if not text and refusal:
         text, finish = str(refusal), "refusal"
-    return ChatReply(text, finish, _tokens(message, request), seconds)
+    return ChatReply(_sound(text), _sound(finish), _tokens(message, request), seconds)
 
 
 def _tokens(message: AIMessage, request: ChatRequest) -> int:
@@ -189,4 +189,9 @@ def _tokens(message: AIMessage, request: ChatRequest) -> int:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    return " ".join(_sound(text).split())[:200]
+
+
+def _sound(text: str) -> str:
+    """Text that can be stored: JSON may smuggle in half a surrogate pair, which no encoding takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")

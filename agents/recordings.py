@@ -76,8 +76,8 @@ class RecordingChat:
         async with self._writing:
             try:
                 await asyncio.to_thread(_append, self._folder, request, call)
-            except OSError as error:
-                _log.warning("a language model call was not recorded in %s: %s", self._folder, error.strerror)
+            except (OSError, ValueError) as error:  # ValueError: text that has no encoding
+                _log.warning("a language model call was not recorded in %s: %s", self._folder, error)
 
 
 class ReplayChat:
@@ -116,7 +116,7 @@ def _append(folder: Path, request: ChatRequest, call: Call) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(to_json(recording))
         Path(temporary).replace(path)
-    except OSError:
+    except (OSError, ValueError):
         Path(temporary).unlink(missing_ok=True)
         raise
 

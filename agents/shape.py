@@ -80,7 +80,7 @@ def shaped(plain: Any, closed: bool, names: Names) -> tuple[PlannerAnswer, tuple
 
 def clean_text(text: str, limit: int) -> str:
     """One printable line of at most `limit` characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())[:limit]
+    return " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())[:limit].rstrip()
 
 
 def _fields(plain: Any) -> dict[str, Any] | None:

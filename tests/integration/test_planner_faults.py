@@ -15,7 +15,7 @@ from edgewise.settings import Settings
 from support.llm_server import FAULTS, LlmServer
 from support.planner_world import observed, plan_of, recalled
 
-VALID = {"valid", "infeasible"}
+VALID = {"valid", "infeasible", "surrogates"}
 REPAIRED = {
     "prose", "fences", "thinking", "trailing-comma", "single-quotes", "truncated-late", "wrong-types", "nan",
     "negative", "too-large", "misspelt", "duplicate-keys", "two-objects", "two-plans", "wrapped",

@@ -117,6 +117,7 @@ ANSWERS: dict[str, Maker] = {
     "duplicate-keys": _text(_duplicate_keys),
     "two-objects": _text(lambda t: f'{{"note": "first thoughts"}}\n{t}'),
     "two-plans": _text(lambda t: f'{{"replicas": [{{"node": "the-moon", "models": ["gpt-99"]}}]}}\n{t}'),
+    "surrogates": _text(lambda t: t.replace("spread", "\ud83d spread")),
     "wrapped": _spoilt(lambda p, _: {"plan": p}),
     "deep": lambda _p, _s: Answer("[" * 5000),
     "garbage": lambda _p, _s: Answer("".join(chr(33 + i * 7 % 900) for i in range(3000))),

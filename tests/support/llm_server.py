@@ -55,6 +55,7 @@ class LlmServer:
         self.requests: list[dict[str, Any]] = []
         self.served: Counter[str] = Counter()
         self.listed = 0
+        self.rejected = 0
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
 
@@ -99,6 +100,7 @@ class LlmServer:
         body = await request.json()
         refused = next((name for name in self.rejects if name in body), None)
         if refused:
+            self.rejected += 1
             return _error(400, f"Unsupported parameter: '{refused}'")
         fault = self.fault_of(len(self.requests))
         self.requests.append(body)
