@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def trace_workload(
 ) -> Workload:
     """The prompts of one trace, from its first row on, each for the model it names, else its class's default.
 
-    speedup: run the trace's clock this much faster; None: warp it to `target_load`. The whole file is read first,
+    speedup: run the trace's clock this much faster, once through; None: warp it to `target_load`, again and again
+    until the window is full. The whole file is read first,
     so that a bad row is found before anything starts. Raises BadInput (where = file:line), UnknownModel for a model
     that is not in the catalogue, UnknownNode for an access node that is not in the cluster.
     """
@@ -119,7 +121,7 @@ def trace_workload(
     whole = Supply(file, rows[0].model_class, specs[0], rows, costs, tape, 0)
     notes: tuple[str, ...] = ()
     if speedup is not None:
-        warped = warp_by_rate(tape, 0, speedup, 0.0, duration_s)
+        warped = _once(warp_by_rate(tape, 0, speedup, 0.0, duration_s))
     else:
         wanted = whole.count_for(0, capacity_cores * target_load * duration_s)
         count = min(wanted, max(1, int(max_rate_per_s * duration_s)))
@@ -152,6 +154,12 @@ def _by_model(whole: Supply, warped: Warped, specs: Sequence[ModelSpec], world: 
         taken = Warped(rows, warped.turns[mine], warped.at_s[mine], warped.scale, warped.position)
         parts.append(Part(supply, (taken,)))
     return parts
+
+
+def _once(warped: Warped) -> Warped:
+    """The part before the trace starts again: a trace replayed at its own pace ends where it ends."""
+    first = warped.turns == 0
+    return replace(warped, rows=warped.rows[first], turns=warped.turns[first], at_s=warped.at_s[first])
 
 
 def _check(duration_s: float, capacity_cores: float, target_load: float, speedup: float | None) -> None:

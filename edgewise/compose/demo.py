@@ -28,9 +28,9 @@ from edgewise.domain.decision import Mode
 from edgewise.domain.errors import RunFailed
 from edgewise.domain.world import World
 from edgewise.settings import load_settings
+from evals.bundle import Workload
 from evals.ledger import Ledger
 from evals.scenario_file import to_yaml
-from evals.workload import Workload
 from serving.checkpoints import Source, catalogue
 from serving.gateway.config import GatewayConfig, limits_of
 from serving.gateway.config import NodeAddress as GatewayNode

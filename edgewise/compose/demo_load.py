@@ -8,9 +8,10 @@ from dataclasses import replace
 from edgewise.compose.options import DemoOptions
 from edgewise.domain.model import ModelSpec
 from edgewise.domain.world import World
+from evals.bundle import Workload
 from evals.calibrate import calibrate
 from evals.traces import trace_folder
-from evals.workload import Workload, default_workload, trace_workload
+from evals.workload import default_workload, trace_workload
 
 # Part of the host's cores that prompts need on average; the rest is for bursts, HTTP and the controller.
 TARGET_LOAD = 0.45

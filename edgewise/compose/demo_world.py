@@ -11,11 +11,10 @@ from edgewise.compose.options import DemoOptions
 from edgewise.domain.cluster import Link, Network, NodeSpec
 from edgewise.domain.model import ModelSpec, PromptSize
 from edgewise.domain.world import World
+from evals.bundle import Workload
 from evals.replayer import WorkloadRow
-from evals.scenario import PopularityShift, Scenario, TraceEntry, WorkloadEntry
-from evals.scenario_world import from_world
-from evals.traces import trace_folder
-from evals.workload import Workload
+from evals.scenario import Scenario
+from evals.scenario_world import from_world, workload_entry
 
 # Watts of a small edge server with one accelerator; only the difference between nodes and policies means anything.
 IDLE_W, BUSY_W = 15.0, 65.0
@@ -62,21 +61,9 @@ def settings_overrides(options: DemoOptions) -> dict[str, Any]:
 
 def scenario_of(world: World, options: DemoOptions, workload: Workload) -> Scenario:
     """The run as a scenario: its world with the service that was measured, its traces, its shift."""
-    before, *after = workload.shares
+    entry, events = workload_entry(workload)
     speeds = sum(n.speed for n in world.nodes)
     cores = world.host_cores or speeds  # a scenario counts load against its nodes' speeds, not the host's cores
-    traces = tuple(
-        TraceEntry(
-            file=use.file.name if use.file.parent == trace_folder() else str(use.file),
-            model_class=use.model_class,
-            model=use.model,
-            share=before[use.model],
-            start_s=use.start_s,
-        )
-        for use in workload.uses
-    )
-    shift = workload.shift_at_s
-    events = (PopularityShift(shift, "popularity-shift", after[0]),) if shift is not None and after else ()
     return from_world(
         world,
         name="demo",
@@ -85,6 +72,6 @@ def scenario_of(world: World, options: DemoOptions, workload: Workload) -> Scena
         epoch_slots=options.epoch_slots,
         seed=options.seed,
         shedding=True,
-        workload=WorkloadEntry(traces=traces, target_load=workload.realised_load * cores / speeds),
+        workload=replace(entry, target_load=workload.realised_load * cores / speeds),
         events=events,
     )
