@@ -28,6 +28,7 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 # What a server may reject by name; tried in this order when it does not say which.
 _OPTIONAL = ("response_format", "temperature", "max_tokens")
 _BAD_REQUEST = (400, 422)
+_HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class OpenAIChat:
@@ -49,6 +50,7 @@ class OpenAIChat:
             timeout=None,  # the deadline of `ask` rules
             event_hooks={"response": [_cap]},
             headers={"accept-encoding": "identity"},
+            trust_env=parts.hostname not in _HERE,  # a proxy of the environment cannot reach this machine's own
         )
 
     async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:

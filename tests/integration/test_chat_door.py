@@ -68,7 +68,7 @@ async def test_the_model_id_is_the_setting_or_the_first_listed_asked_for_once(se
 async def test_the_list_is_asked_again_after_an_error_status() -> None:
     async with LlmServer(["500", "valid"]) as server:
         chat = OpenAIChat(server.url)
-        with pytest.raises(ChatUnavailable, match="status 500: .*crashed"):
+        with pytest.raises(ChatUnavailable, match=r"status 500: .*crashed"):
             await chat.ask(REQUEST, 30.0)
         await chat.ask(REQUEST, 30.0)
         await chat.aclose()
@@ -146,8 +146,7 @@ async def test_a_cancelled_call_is_cancelled() -> None:
     async with LlmServer("hang") as server:
         chat = OpenAIChat(server.url)
         task = asyncio.create_task(chat.ask(REQUEST, 30.0))
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(server.asked.wait(), 30.0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -167,6 +166,18 @@ async def test_a_refusal_is_an_answer_and_an_answer_without_usage_is_estimated()
 def test_an_address_that_is_none_is_bad_input(url: str) -> None:
     with pytest.raises(BadInput, match="not an HTTP address"):
         OpenAIChat(url)
+
+
+async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    server: LlmServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    chat = await ask(server)
+    await chat.aclose()
+    assert len(server.requests) == 1
 
 
 async def test_nothing_is_traced_to_outside(server: LlmServer, monkeypatch: pytest.MonkeyPatch) -> None:

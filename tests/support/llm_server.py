@@ -57,6 +57,7 @@ class LlmServer:
         self.listed = 0
         self.rejected = 0
         self._runner: web.AppRunner | None = None
+        self.asked = asyncio.Event()  # set by the first chat request
         self._stopping = asyncio.Event()
 
     @property
@@ -104,6 +105,7 @@ class LlmServer:
             return _error(400, f"Unsupported parameter: '{refused}'")
         fault = self.fault_of(len(self.requests))
         self.requests.append(body)
+        self.asked.set()
         self.served[fault] += 1
         await asyncio.sleep(self.delay_s)
         if fault in TRANSPORT:

@@ -46,7 +46,7 @@ async def outcome(chat: ChatModel, request: ChatRequest = REQUEST) -> tuple[str,
 
 
 async def test_what_was_recorded_is_played_back_in_order_and_then_repeats(tmp_path: Path) -> None:
-    inner = Scripted(reply("one \ud83d\ude00"), ChatUnavailable("busy", retry_after_s=7.0), reply("three"))
+    inner = Scripted(reply("one \U0001f600"), ChatUnavailable("busy", retry_after_s=7.0), reply("three"))
     live = RecordingChat(inner, tmp_path / "recordings")
     seen = [await outcome(live) for _ in range(3)]
     await live.aclose()
@@ -75,7 +75,7 @@ async def test_any_other_input_is_another_call(tmp_path: Path, field: str) -> No
 
 async def test_a_file_holds_the_input_and_no_temporary_file_stays(tmp_path: Path) -> None:
     await RecordingChat(Scripted(reply("x")), tmp_path).ask(REQUEST, 1.0)
-    (path,) = tmp_path.iterdir()
+    (path,) = tmp_path.iterdir()  # noqa: ASYNC240  # nothing else runs
     assert path == recording_path(tmp_path, REQUEST)
     stored = json.loads(path.read_text())
     assert stored["hash"] == input_hash(REQUEST)
@@ -96,6 +96,12 @@ async def test_a_folder_that_cannot_be_written_costs_no_answer(
     live = RecordingChat(Scripted(reply("x")), tmp_path / "file" / "recordings")
     assert (await live.ask(REQUEST, 1.0)).text == "x"
     assert "not recorded" in caplog.text
+
+
+async def test_text_without_an_encoding_costs_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert (await RecordingChat(Scripted(reply("\ud83d")), tmp_path).ask(REQUEST, 1.0)).text == "\ud83d"
+    assert "not recorded" in caplog.text
+    assert not list(tmp_path.iterdir())  # noqa: ASYNC240
 
 
 async def test_a_damaged_recording_is_none(tmp_path: Path) -> None:
