@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from edgewise.control.diff import diff
 from edgewise.control.gate import Ruling, judge
 from edgewise.control.guard import project, violations
-from edgewise.control.intake import stale_cluster, stale_telemetry
-from edgewise.control.planning import first_fill, lease, outlook, schedule
+from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
+from edgewise.control.planning import first_fill, from_case, lease, outlook, schedule, worth
 from edgewise.control.state import Job, NodeBrief, NodeOrder, Proposed
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
@@ -60,6 +60,9 @@ def propose(job: Job, settings: Settings) -> Pool:
         return Pool(incumbent, (), restored, hold)
     same = Proposed("optimiser", replace(plan, id=_plan_id(job, "w")), note="same replicas, new weights and shares")
     offered = [same, *(job.result.plans if job.result else ())]
+    # The planner answers a trigger a slot later; a case that went well can answer at once.
+    if o.trigger in URGENT and o.trigger != "epoch" and (case := worth(job.cases)) is not None:
+        offered.append(from_case(case, o, settings))
     numbered = [
         replace(p, plan=replace(p.plan, id=_plan_id(job, f"{p.source[0]}{i}"))) if i else p
         for i, p in enumerate(offered)
@@ -222,7 +225,7 @@ def _bare(job: Job, plan: Plan, verdict: Verdict, candidates: tuple[Candidate, .
         plan=plan,
         verdict=verdict,
         candidates=candidates,
-        recalled=result.recalled if result else (),
+        recalled=tuple(dict.fromkeys([*(c.case.id for c in job.cases), *(result.recalled if result else ())])),
         llm=result.llm if result and job.result_new else LlmUse(),
         epoch_result=result.id if result else "",
         trigger=o.trigger,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
-from edgewise.control.forecast import Track, shift
+from edgewise.control.forecast import Track, follow, shift
+from edgewise.control.state import Job, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
 from edgewise.domain.plan import Plan
@@ -49,6 +51,24 @@ def merge(
         host_cores=world.host_cores,
         trigger=trigger,
         notes=notes,
+    )
+
+
+def take(ticket: Ticket, observation: Observation) -> Job:
+    """The job of a slot: the observation with its trigger, demand followed up to it."""
+    why, words = trigger(observation, ticket.track, ticket.incumbent, ticket.alive_before)
+    if observation.trigger not in ("slot", why):
+        why, words = observation.trigger, ""  # replayed, or an operator's intent
+    return Job(
+        decision_id=ticket.decision_id,
+        observation=replace(observation, trigger=why),
+        incumbent=ticket.incumbent,
+        track=follow(ticket.track, observation),
+        mode=ticket.mode,
+        result=ticket.result,
+        result_new=ticket.result_new,
+        asked=ticket.asked,
+        notes=(*ticket.notes, *([f"{why}: {words}"] if words else [])),
     )
 
 

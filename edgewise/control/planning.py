@@ -100,14 +100,20 @@ def epoch_plans(job: Job, cases: Sequence[RecalledCase], settings: Settings, res
     o = job.observation
     best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked)
     plans = [Proposed("optimiser", replace(best, reason="placement search"))]
-    if (case := _worth(cases)) is not None:
-        made = lease(o, settings)
-        plan = Plan(f"{result_id}-c", Source.OPTIMISER, *made, case.case.placement, reason=f"case {case.case.id}")
-        plans.append(Proposed("case", plan, note=f"placement of case {case.case.id}"))
+    if (case := worth(cases)) is not None:
+        plans.append(from_case(case, o, settings))
     return EpochResult(result_id, o.epoch, o.at_s, tuple(plans), tuple(c.case.id for c in cases))
 
 
-def _worth(cases: Sequence[RecalledCase]) -> RecalledCase | None:
+def from_case(case: RecalledCase, observation: Observation, settings: Settings) -> Proposed:
+    """The placement of a case as a proposal."""
+    made = lease(observation, settings)
+    name = case.case.id
+    plan = Plan(f"{name}-c", Source.OPTIMISER, *made, case.case.placement, reason=f"case {name}")
+    return Proposed("case", plan, note=f"placement of case {name}")
+
+
+def worth(cases: Sequence[RecalledCase]) -> RecalledCase | None:
     """The case with the best outcome among those recalled; their situations are alike enough to compare."""
     scored = [c for c in cases if c.case.outcome is not None and c.case.placement]
     return min(scored, key=lambda c: (c.case.outcome.objective if c.case.outcome else 0.0, c.case.id), default=None)

@@ -8,6 +8,7 @@ from edgewise.control.forecast import Track
 from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
 from edgewise.domain.plan import Change, Plan
+from edgewise.domain.records import RecalledCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,32 @@ class EpochResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """All inputs of one decision. The same job gives the same decision.
+class Ticket:
+    """What a slot (or an epoch) is started with, before anything is observed.
 
-    track: demand as followed up to and including `observation`. result: the last finished epoch result (None: no
-    one yet, or too old); result_new: no earlier decision has taken it. asked: loads and drops asked for since
-    the epoch began (the thrash budget's other side).
+    track: demand as followed up to the slot before. alive_before: nodes alive at the last slot. result: the last
+    finished epoch result (None: none yet, or too old); result_new: no decision has taken it. asked: loads and drops
+    asked for since the epoch began (the thrash budget's other side). observation: given when replayed or handed
+    on from a slot; else it is made.
     """
+
+    decision_id: str
+    slot: int
+    incumbent: Plan | None = None
+    track: Track = field(default_factory=Track)
+    mode: Mode = Mode.ACTIVE
+    alive_before: tuple[str, ...] = ()
+    result: EpochResult | None = None
+    result_new: bool = False
+    asked: int = 0
+    notes: tuple[str, ...] = ()
+    observation: Observation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All inputs of one decision; fields as in Ticket. The same job gives the same decision. track: demand as
+    followed up to and including `observation`. cases: recalled, nearest first."""
 
     decision_id: str
     observation: Observation
@@ -51,6 +71,7 @@ class Job:
     result_new: bool = False
     asked: int = 0
     notes: tuple[str, ...] = ()
+    cases: tuple[RecalledCase, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,107 @@
+"""What the controller carries from slot to slot, and how each slot changes it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from edgewise.control.decide import asked
+from edgewise.control.forecast import Track
+from edgewise.control.lift import REST_EPOCHS, demoted, lift
+from edgewise.control.planning import lease
+from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.domain.cluster import ReplicaState
+from edgewise.domain.decision import Decision, Mode
+from edgewise.domain.observation import Observation
+from edgewise.domain.plan import Plan, ReplicaGoal, Source
+from edgewise.settings import Settings
+
+KEPT_LIFTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """plan: in effect (None before the first active decision). asked: loads and drops asked for in `asked_epoch`.
+    finished: the newest epoch result; result: the one slots take now. decisions, epochs: how many were started.
+    rests_until: epoch up to which a demoted language model is not asked."""
+
+    plan: Plan | None = None
+    track: Track = field(default_factory=Track)
+    alive: tuple[str, ...] = ()
+    asked: int = 0
+    asked_epoch: int = -1
+    finished: EpochResult | None = None
+    result: EpochResult | None = None
+    taken: str = ""
+    decisions: int = 0
+    epochs: int = 0
+    lifts: tuple[float, ...] = ()
+    rests_until: int = -1
+
+    def demoted(self, epoch: int) -> bool:
+        return epoch < self.rests_until
+
+
+def take_result(carry: Carry, slot: int, settings: Settings) -> Carry:
+    """The carry for a slot: the newest epoch result, unless it is older than an epoch: then demand has moved on."""
+    result = carry.finished
+    if result is not None and slot // settings.epoch_slots > result.epoch + 1:
+        result = None
+    epoch = slot // settings.epoch_slots
+    fresh = carry.asked if carry.asked_epoch == epoch else 0
+    return replace(carry, result=result, asked=fresh, asked_epoch=epoch)
+
+
+def ticket(carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = ()) -> Ticket:
+    """The next slot's ticket. Call after `take_result`."""
+    return Ticket(
+        decision_id=f"d-{carry.decisions:06d}",
+        slot=slot,
+        incumbent=carry.plan,
+        track=carry.track,
+        mode=mode,
+        alive_before=carry.alive,
+        result=carry.result,
+        result_new=carry.result is not None and carry.result.id != carry.taken,
+        asked=carry.asked,
+        notes=notes,
+    )
+
+
+def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
+    """The carry after a slot. Only an active decision changes the plan in effect."""
+    alive = tuple(n.id for n in job.observation.alive) or carry.alive
+    carry = replace(carry, track=job.track, alive=alive)
+    if decision is None:
+        return carry
+    carry = replace(carry, decisions=carry.decisions + 1, taken=decision.epoch_result or carry.taken)
+    if job.result_new:
+        carry = _lifted(carry, lift(decision), decision.epoch)
+    if decision.mode is not Mode.ACTIVE or not decision.plan.replicas:
+        return carry
+    return replace(carry, plan=decision.plan, asked=carry.asked + asked(job, decision))
+
+
+def incumbent_of(observation: Observation, mode: Mode, settings: Settings) -> Plan | None:
+    """A plan that says what stands already, for a controller that joins a running cluster; None when every model has
+    yet to be placed, which is what the first fill is for."""
+    alive = {n.id for n in observation.alive}
+    up = (ReplicaState.READY, ReplicaState.LOADING)
+    there = [r for r in observation.cluster.replicas if r.node in alive and r.state in up]
+    if mode is Mode.ACTIVE or not there:
+        return None
+    return _facts_plan([ReplicaGoal(r.node, r.model) for r in there], observation, settings)
+
+
+def _facts_plan(replicas: Sequence[ReplicaGoal], observation: Observation, settings: Settings) -> Plan:
+    made = lease(observation, settings)
+    return Plan("p-as-found", Source.INCUMBENT, *made, replicas=tuple(sorted(replicas)), reason="as found")
+
+
+def _lifted(carry: Carry, gained: float | None, epoch: int) -> Carry:
+    if gained is None:
+        return carry
+    lifts = (*carry.lifts, gained)[-KEPT_LIFTS:]
+    if demoted(lifts):
+        return replace(carry, lifts=(), rests_until=epoch + REST_EPOCHS)
+    return replace(carry, lifts=lifts)

@@ -1,0 +1,232 @@
+"""The controller: the slot graph at the slot cadence, the epoch graph in the background, the actuator beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from edgewise.control.actuator import Actuator
+from edgewise.control.carry import Carry, after, incumbent_of, take_result, ticket
+from edgewise.control.decide import hold
+from edgewise.control.intake import URGENT, take
+from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.summaries import summarise
+from edgewise.domain.decision import Decision, Mode
+from edgewise.domain.errors import EdgewiseError
+from edgewise.domain.observation import Observation
+from edgewise.domain.plan import Plan
+from edgewise.domain.world import World
+from edgewise.settings import Settings
+from graphs import epoch, slot
+from graphs.checkpoints import Retention, open_checkpoints
+from graphs.doors import Doors
+from graphs.ports import Ports
+from graphs.state import dump, read
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerState:
+    """What the controller knows after its latest slot; replaced whole, never changed."""
+
+    slot: int = -1
+    epoch: int = 0
+    mode: Mode = Mode.ACTIVE
+    plan: Plan | None = None
+    observation: Observation | None = None
+    decision: Decision | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Controller:
+    """Runs until `stop`. Raises SetupError from `run` when the checkpoints cannot be opened; after that, no failure
+    of a port or of an agent ends it: it goes on by the last good plan and says why in notes and decisions.
+
+    checkpoints: the SQLite file. run_id: makes case ids unique across runs.
+    """
+
+    def __init__(
+        self, ports: Ports, world: World, settings: Settings, mode: Mode, checkpoints: Path, run_id: str
+    ) -> None:
+        self._ports, self._world, self._settings, self._path = ports, world, settings, checkpoints
+        self._mode = mode
+        self.actuator = Actuator(
+            ports.cluster, ports.telemetry, ports.router, ports.journal, ports.clock, world, settings
+        )
+        self._doors = Doors(ports, self.actuator, world, settings, run_id)
+        self._carry = Carry()
+        self._stop = asyncio.Event()
+        self._epoch: asyncio.Task[None] | None = None
+        self._epoch_due = False
+        self.latest = ControllerState(mode=mode)
+
+    @property
+    def mode(self) -> Mode:
+        return self._mode
+
+    def set_mode(self, mode: Mode) -> None:
+        """Takes effect with the next decision; leaving `active` stops acting at once."""
+        self._mode = mode
+        if mode is not Mode.ACTIVE:
+            self.actuator.pause()
+        self.latest = replace(self.latest, mode=mode)
+
+    async def stop(self) -> None:
+        """Asks `run` to end; it does so within the doors' own bounds."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Slots at their cadence on the run clock until `stop`."""
+        async with open_checkpoints(self._path) as saver:
+            await self._resume()
+            with contextlib.suppress(EdgewiseError):
+                await self.actuator.tick()
+            acting = asyncio.create_task(self.actuator.run(), name="actuator")
+            try:
+                await self._slots(_Graphs(self._doors, saver))
+            finally:
+                tasks = [t for t in (acting, self._epoch) if t is not None]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _slots(self, graphs: _Graphs) -> None:
+        first, slot_s = self.latest.slot + 1, self._settings.slot_s
+        start_s = self._ports.clock.now_s()
+        number = first
+        notes: list[str] = []
+        while not self._stop.is_set():
+            began_s = self._ports.clock.now_s()
+            await self._slot(number, graphs, tuple(notes))
+            notes = []
+            took_s = self._ports.clock.now_s() - began_s
+            if took_s > slot_s:
+                notes.append(f"slot {number} took {took_s:.1f} s, longer than a slot")
+            due = first + int((self._ports.clock.now_s() - start_s) // slot_s) + 1
+            if due > number + 1:
+                notes.append(f"slots {number + 1}–{due - 1} were not decided: the controller was late")
+            number = max(number + 1, due)
+            await self._sleep_until(start_s + (number - first) * slot_s)
+
+    async def _slot(self, number: int, graphs: _Graphs, notes: tuple[str, ...]) -> None:
+        self._carry = take_result(self._carry, number, self._settings)
+        mode = self._mode
+        start = ticket(self._carry, number, mode, notes)
+        try:
+            job, decision = await self._decide(start, graphs)
+        except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
+            _log.exception("slot %d failed", number)
+            job, decision = await self._last_good(start, f"slot graph failed: {type(error).__name__}: {error}")
+        self._carry = after(self._carry, job, decision)
+        plan = self._carry.plan or (decision.plan if decision else None)
+        o = job.observation
+        self.latest = ControllerState(number, o.epoch, mode, plan, o, decision, decision.notes if decision else notes)
+        if mode is not Mode.OFF:
+            self._start_epoch(job, graphs)
+
+    async def _decide(self, start: Ticket, graphs: _Graphs) -> tuple[Job, Decision | None]:
+        if start.mode is Mode.OFF:
+            job = take(start, await self._doors.observe(start))
+            await self._ports.journal.slot(summarise(job.observation, ""))
+            return job, None
+        if start.incumbent is None:
+            # Before the first decision of ours, what already stands is what changes are counted from.
+            seen = await self._doors.observe(start)
+            start = replace(start, observation=seen, incumbent=incumbent_of(seen, start.mode, self._settings))
+        return await graphs.slot(start)
+
+    async def _last_good(self, start: Ticket, why: str) -> tuple[Job, Decision]:
+        job = take(start, await self._doors.observe(start))
+        decision = await self._doors.act(hold(job, why, self._settings), ())
+        with contextlib.suppress(EdgewiseError):
+            await self._doors.record(job, decision)
+        return job, decision
+
+    def _start_epoch(self, job: Job, graphs: _Graphs) -> None:
+        """Start the planner in the background when it is time; one at a time."""
+        self._epoch_due |= job.observation.trigger in URGENT or job.observation.slot % self._settings.epoch_slots == 0
+        if not self._epoch_due or (self._epoch is not None and not self._epoch.done()):
+            return
+        self._epoch_due = False
+        self._doors.ask_llm = self._ports.chat is not None and not self._carry.demoted(job.observation.epoch)
+        self._carry = replace(self._carry, epochs=self._carry.epochs + 1)
+        start = Ticket(
+            decision_id=f"e-{self._carry.epochs:06d}",
+            slot=job.observation.slot,
+            incumbent=self._carry.plan or job.incumbent,
+            track=job.track,
+            alive_before=tuple(n.id for n in job.observation.alive),
+            asked=self._carry.asked,
+            observation=job.observation,
+        )
+        self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
+
+    async def _run_epoch(self, start: Ticket, graphs: _Graphs) -> None:
+        try:
+            async for result in graphs.epoch(start):
+                self._carry = replace(self._carry, finished=result)
+        except Exception:
+            _log.exception("epoch %s failed; slots go on without its result", start.decision_id)
+
+    async def _resume(self) -> None:
+        """Go on where an earlier controller of this run stopped."""
+        with contextlib.suppress(EdgewiseError):
+            last = [d for d in await self._ports.journal.recent_decisions(1) if d.at_s <= self._ports.clock.now_s()]
+            if last:
+                d = last[-1]
+                plan = d.plan if d.mode is Mode.ACTIVE and d.plan.replicas else None
+                self._carry = replace(self._carry, plan=plan, decisions=_number(d.id))
+                self.latest = replace(self.latest, slot=d.slot, epoch=d.epoch, plan=plan, decision=d)
+
+    async def _sleep_until(self, when_s: float) -> None:
+        nap = asyncio.ensure_future(self._ports.clock.sleep(max(0.0, when_s - self._ports.clock.now_s())))
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({nap, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            nap.cancel()
+            stop.cancel()
+
+
+class _Graphs:
+    """The compiled graphs over one saver; a thread per decision."""
+
+    def __init__(self, doors: Doors, saver: AsyncSqliteSaver) -> None:
+        self._slot = slot.build(doors).compile(checkpointer=saver, name="slot")
+        self._epoch = epoch.build(doors).compile(checkpointer=saver, name="epoch")
+        self._retention = Retention(saver)
+
+    async def slot(self, start: Ticket) -> tuple[Job, Decision]:
+        # 'exit' writes one checkpoint per decision: a third of the CPU of one per step, and a slot is short enough
+        # to be decided again from its ticket.
+        config: Any = {"configurable": {"thread_id": start.decision_id}}
+        state = await self._slot.ainvoke({"ticket": dump(start)}, config, durability="exit")
+        await self._retention.ended(start.decision_id)
+        return read(Job, state, "job"), read(Decision, state, "decision")
+
+    async def epoch(self, start: Ticket) -> Any:
+        """Yields the epoch's result when the optimiser is done, and again when a language model added to it."""
+        config: Any = {"configurable": {"thread_id": start.decision_id}}
+        last = ""
+        async for update in self._epoch.astream(
+            {"ticket": dump(start)}, config, stream_mode="updates", durability="exit"
+        ):
+            for change in update.values():
+                if change and "result" in change:
+                    result = read(EpochResult, change, "result")
+                    if result.id != last:
+                        last = result.id
+                        yield result
+        await self._retention.ended(start.decision_id)
+
+
+def _number(decision_id: str) -> int:
+    tail = decision_id.rpartition("-")[2]
+    return int(tail) + 1 if tail.isdigit() else 0

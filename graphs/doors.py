@@ -1,0 +1,168 @@
+"""The graphs' tools over the ports: each call is bounded in time, and what fails becomes a note."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from agents import planner
+from agents.proposal import Proposal
+from edgewise.control import intake
+from edgewise.control.actuator import Actuator
+from edgewise.control.reflect import due, outcome, realise
+from edgewise.control.situation import describe, situation
+from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.summaries import ideals, summarise
+from edgewise.control.transitions import settle
+from edgewise.domain.decision import Decision, LlmUse, Mode, Rung
+from edgewise.domain.errors import EdgewiseError
+from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
+from edgewise.domain.plan import Change, ChangeKind
+from edgewise.domain.records import Case, RecalledCase, SlotSummary
+from edgewise.domain.world import World
+from edgewise.settings import Settings
+from graphs.ports import Ports
+
+T = TypeVar("T")
+KEPT = 64  # decisions and summaries held for reflection
+
+_log = logging.getLogger(__name__)
+
+
+class Doors:
+    """Implements GraphTools over a controller's ports."""
+
+    def __init__(self, ports: Ports, actuator: Actuator, world: World, settings: Settings, run_id: str) -> None:
+        self.settings = settings
+        self._ports, self._actuator, self._world, self._run = ports, actuator, world, run_id
+        # Never longer than a slot in all: a slow store or memory must not delay the next decision.
+        self._patience_s = min(2.0, settings.slot_s / 4)
+        self.ask_llm = ports.chat is not None
+        self.decisions: deque[Decision] = deque(maxlen=KEPT)
+        self.slots: deque[SlotSummary] = deque(maxlen=KEPT)
+
+    async def observe(self, ticket: Ticket) -> Observation:
+        """Cluster and telemetry read now; a door that fails leaves the last facts, which show their age."""
+        if ticket.observation is not None:
+            return ticket.observation
+        notes: list[str] = []
+        cluster = await self._try("cluster", self._ports.cluster.observe(), notes) or self._last_facts()
+        figures = await self._try("telemetry", self._ports.telemetry.read(), notes) or self._last_figures()
+        return intake.merge(
+            self._world,
+            cluster,
+            figures,
+            at_s=self._ports.clock.now_s(),
+            slot=ticket.slot,
+            slot_s=self.settings.slot_s,
+            epoch_slots=self.settings.epoch_slots,
+            notes=(*notes, *self._actuator.given_up),
+        )
+
+    async def recall(self, job: Job) -> tuple[Sequence[RecalledCase], str]:
+        notes: list[str] = []
+        if self.settings.recall_cases == 0:
+            return (), ""
+        here = situation(job.observation, job.track)
+        cases = await self._try("memory", self._ports.memory.recall(here, self.settings.recall_cases), notes)
+        return tuple(cases or ()), "; ".join(notes)
+
+    async def propose(self, job: Job, result: EpochResult) -> Proposal:
+        """The planner's proposal beside the optimiser's plan; none without a language model, or while demoted."""
+        if self._ports.chat is None or not self.ask_llm:
+            return Proposal(None, Rung.OPTIMISER, LlmUse(), "")
+        try:
+            return await planner.propose(
+                job.observation,
+                job.incumbent,
+                result.plans[0].plan,
+                job.cases,
+                self._ports.chat,
+                self.settings,
+                f"{result.id}-l",
+            )
+        except Exception as error:
+            _log.exception("the planner failed")
+            words = f"{type(error).__name__}: {error}"
+            return Proposal(None, Rung.OPTIMISER, LlmUse(fallbacks=1, error=words), f"planner failed: {words}")
+
+    async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
+        """Hands the plan to the actuator, which publishes it at once; weights and shares are done when the routers
+        have acknowledged it."""
+        if decision.mode is not Mode.ACTIVE or not decision.plan.replicas:
+            return decision
+        acked = await self._actuator.set_goal(decision.plan, decision.id, [(c.node, c.model) for c in order])
+        if not acked:
+            why = self._actuator.problems.get("router", "not acknowledged yet")
+            return replace(decision, notes=(*decision.notes, f"router: {why}"))
+        done = [
+            replace(o, status="done")
+            if o.status == "pending" and o.change.kind in (ChangeKind.WEIGHT, ChangeKind.SHARE)
+            else o
+            for o in decision.changes
+        ]
+        return replace(decision, changes=tuple(done))
+
+    async def record(self, job: Job, decision: Decision) -> None:
+        """Decision and slot summary to the journal; a case to memory when something was decided anew."""
+        summary = summarise(job.observation, decision.id)
+        self.decisions.append(decision)
+        self.slots.append(summary)
+        notes: list[str] = []
+        await self._try("journal", self._ports.journal.decision(decision), notes)
+        await self._try("journal", self._ports.journal.slot(summary), notes)
+        if decision.mode is Mode.ACTIVE and decision.plan.replicas and _worth_a_case(decision):
+            await self._try("memory", self._ports.memory.remember(self._case(job, decision)), notes)
+
+    async def reflect(self, job: Job) -> None:
+        """Outcome of the decisions whose time has come: into their records, and into their cases."""
+        o, ideal_s = job.observation, ideals(job.observation)
+        notes: list[str] = []
+        for d in due(tuple(self.decisions), o.slot, self.settings.reflect_slots):
+            span = [s for s in self.slots if d.slot < s.slot <= d.slot + self.settings.reflect_slots]
+            measured = outcome(span, ideal_s, self.settings.alpha, self.settings.slot_s)
+            done = replace(d, realised=realise(span, measured), changes=settle(d, self._actuator.seen))
+            self.decisions[self.decisions.index(d)] = done
+            await self._try("journal", self._ports.journal.decision(done), notes)
+            if measured is not None and d.mode is Mode.ACTIVE and _worth_a_case(d):
+                await self._try("memory", self._ports.memory.score(self._case_id(d), measured), notes)
+
+    def _case_id(self, decision: Decision) -> str:
+        return f"{self._run}-{decision.id}"
+
+    def _case(self, job: Job, decision: Decision) -> Case:
+        predicted = next((c.score.mean for c in decision.candidates if c.plan.id == decision.chosen), 0.0)
+        return Case(
+            id=self._case_id(decision),
+            decision=decision.id,
+            at_s=decision.at_s,
+            situation=situation(job.observation, job.track),
+            placement=decision.plan.replicas,
+            predicted=predicted,
+            summary=describe(job.observation, job.track, decision.plan),
+        )
+
+    def _last_facts(self) -> ClusterFacts:
+        return self._actuator.facts or intake.no_cluster(0.0)
+
+    def _last_figures(self) -> TelemetryFacts:
+        return self._actuator.figures or intake.no_telemetry(0.0)
+
+    async def _try(self, door: str, call: Awaitable[T], notes: list[str]) -> T | None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await call
+        except EdgewiseError as error:
+            notes.append(f"{door}: {error.line()}")
+        except TimeoutError:
+            notes.append(f"{door}: no answer in {self._patience_s:g} s")
+        _log.warning(notes[-1])
+        return None
+
+
+def _worth_a_case(decision: Decision) -> bool:
+    return decision.verdict.accepted or decision.trigger != "slot"

@@ -1,0 +1,20 @@
+"""What a controller is made of: the ports, in one bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgewise.control.ports import ChatModel, Clock, Cluster, Journal, Memory, Router, Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """chat: None when no language model is configured."""
+
+    cluster: Cluster
+    telemetry: Telemetry
+    router: Router
+    journal: Journal
+    memory: Memory
+    clock: Clock
+    chat: ChatModel | None = None
