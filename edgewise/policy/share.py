@@ -47,3 +47,11 @@ def charge(virtual_s: Floats, shares: Floats, model: int, used_s: float) -> None
 def wake(virtual_s: Floats, model: int, clock_s: float) -> None:
     """A model gets work after it had none. `clock_s`: virtual time at which the latest step began."""
     virtual_s[model] = max(virtual_s[model], clock_s)
+
+
+def compile_kernels() -> None:
+    """Compile, or read from the cache, before the first prompt has to wait for it."""
+    virtual_s, shares = np.zeros(1), np.ones(1)
+    wake(virtual_s, 0, 0.0)
+    charge(virtual_s, shares, 0, 0.0)
+    next_model(virtual_s, np.zeros(1, dtype=np.bool_))

@@ -10,7 +10,7 @@ from edgewise.domain.model import Task
 from serving.checkpoints import Source
 from serving.engines.base import CaptionRequest, OnStep, OnText, Output, Request
 from serving.engines.libraries import import_libraries
-from serving.engines.runtime import from_pretrained_options, loading, release_memory
+from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,7 +42,7 @@ class CaptionEngine:
     def warm_up(self) -> None:
         from PIL import Image
 
-        with loading(Source(str(self._model.config.name_or_path))):
+        with load_errors(str(self._model.config.name_or_path)):
             blank = io.BytesIO()
             Image.new("RGB", (32, 32)).save(blank, "PNG")
             self.run(CaptionRequest(image=blank.getvalue(), max_tokens=1), lambda: None)

@@ -11,7 +11,7 @@ from edgewise.domain.model import Task
 from serving.checkpoints import Source
 from serving.engines.base import ImageRequest, OnStep, OnText, Output, Request
 from serving.engines.libraries import import_libraries
-from serving.engines.runtime import from_pretrained_options, loading, release_memory
+from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory
 
 
 class ImageEngine:
@@ -37,7 +37,7 @@ class ImageEngine:
             )
 
     def warm_up(self) -> None:
-        with loading(Source(self._name)):
+        with load_errors(self._name):
             self.run(ImageRequest(prompt="a", width=64, height=64, steps=1, seed=0), lambda: None)
 
     def run(self, request: Request, on_step: OnStep, on_text: OnText | None = None) -> Output:

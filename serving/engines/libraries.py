@@ -41,16 +41,16 @@ _MODULES = {
         "PIL.Image",
     ),
 }
-# Imported on the way by one version or another of the libraries; not every version has each.
+# Imported on the way by one version or another of the libraries; not every version has each. (diffusers' onnx_utils
+# is left out: it starts a thread, and a process that forks must have none.)
 _ON_THE_WAY = (
     "diffusers.guiders",
-    "diffusers.pipelines.onnx_utils",
     "diffusers.schedulers.scheduling_unipc_multistep",
     "transformers.models.bert.tokenization_bert_fast",
     "transformers.models.gpt2.tokenization_gpt2_fast",
 )
 # What `from x import Name` resolves lazily: touched once here, under the lock.
-_NAMES = {
+_NAMES: dict[Task, dict[str, tuple[str, ...]]] = {
     Task.TEXT_GENERATION: {"transformers": ("AutoModelForCausalLM", "AutoTokenizer", "StoppingCriteriaList")},
     Task.IMAGE_TO_TEXT: {"transformers": ("AutoTokenizer", "BlipForConditionalGeneration", "StoppingCriteriaList")},
     Task.TEXT_TO_IMAGE: {"diffusers": ("StableDiffusionPipeline",)},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,11 @@ ENVIRONMENT = {
     "DIFFUSERS_VERBOSITY": "error",
     "TQDM_DISABLE": "1",
 }
+
+
+# `from_pretrained` builds models under process-wide patches (meta device, default dtype); two at once end up with
+# each other's. What is long in a load, reading the weights, is bound by the disk anyway.
+_one_load = threading.Lock()
 
 
 def set_environment(threads: int = 1) -> None:
@@ -63,17 +69,24 @@ def from_pretrained_options(source: Source, device: str, dtype: str) -> dict[str
 
 @contextmanager
 def loading(source: Source) -> Iterator[None]:
-    """Turns whatever a library raises while loading into LoadFailed."""
+    """One load at a time; whatever a library raises becomes LoadFailed."""
     if Path(source.location).is_absolute() and not Path(source.location).is_dir():
         # Libraries take a missing folder for a hub id, and say something about that instead.
         raise LoadFailed("the checkpoint folder does not exist", where=source.location)
+    with _one_load, load_errors(source.location):
+        yield
+
+
+@contextmanager
+def load_errors(where: str) -> Iterator[None]:
+    """Turns whatever a library raises into LoadFailed."""
     try:
         yield
     except EdgewiseError:
         raise
-    except Exception as error:  # libraries raise OSError, ValueError, KeyError, RuntimeError, SafetensorError, …
-        text = " ".join(str(error).split())[:400] or type(error).__name__
-        raise LoadFailed(f"{type(error).__name__}: {text}", where=source.location) from error
+    except Exception as error:  # OSError, ValueError, KeyError, RuntimeError, SafetensorError, …
+        text = " ".join(str(error).split())[:400]
+        raise LoadFailed(f"{type(error).__name__}: {text}", where=where) from error
 
 
 def release_memory() -> None:

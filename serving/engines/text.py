@@ -9,7 +9,7 @@ from edgewise.domain.model import Task
 from serving.checkpoints import Source
 from serving.engines.base import Message, OnStep, OnText, Output, Request, TextRequest
 from serving.engines.libraries import import_libraries
-from serving.engines.runtime import from_pretrained_options, loading, release_memory
+from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory
 
 FALLBACK_CONTEXT = 1024  # tokens, for a configuration that names none
 
@@ -34,7 +34,7 @@ class TextEngine:
             ).eval()
 
     def warm_up(self) -> None:
-        with loading(Source(str(self._model.config.name_or_path))):
+        with load_errors(str(self._model.config.name_or_path)):
             self.run(TextRequest(prompt="a", max_tokens=1), lambda: None)
 
     def run(self, request: Request, on_step: OnStep, on_text: OnText | None = None) -> Output:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from edgewise.domain.errors import BadInput, EdgewiseError, LoadFailed, UnknownModel
 from edgewise.domain.model import ModelSpec
+from edgewise.policy.share import compile_kernels
 from serving.engines import engine_for
 from serving.engines.base import Engine, Request
 from serving.node import lifecycle
@@ -41,6 +42,7 @@ class Node:
         self._lives = {m.id: Life(m.id, m.memory_gib, m.load_s) for m in config.models}
         self._replicas: dict[str, Replica] = {}
         self._changes: dict[str, asyncio.Task[None]] = {}  # the load or unload under way, by model
+        compile_kernels()
         self._turnstile = Turnstile(list(self.specs), clock)
         workers = sum(m.max_concurrency for m in config.models)
         self._threads = ThreadPoolExecutor(max(1, workers), "prompt")
