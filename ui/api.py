@@ -51,7 +51,7 @@ class ControlApi:
             raise Unavailable(
                 "the control API is not reachable",
                 where=self.base_url,
-                hint="is the controller running? this page goes on by itself when it answers",
+                hint="start the controller; this page goes on by itself when it answers",
             ) from error
         if answer.status_code != 200:
             raise _theirs(answer, self.base_url)

@@ -68,13 +68,13 @@ def fairness_figure(state: RunState) -> go.Figure:
             orientation="h",
             marker={"color": [colours[n] for n in names]},
             text=[
-                f"x {v:.2f} · {m.slowdown:.2f}× slower" if m.slowdown else f"x {v:.2f}"
+                f"x {v:.2f} · slowdown {m.slowdown:.2f}×" if m.slowdown else f"x {v:.2f}"
                 for v, m in zip(x, shown, strict=True)
             ],
             textposition="auto",
             insidetextanchor="start",
             insidetextfont={"color": [ink(colours[n]) for n in names]},
-            hovertemplate="%{y}: %{text} than alone on the fastest node<extra></extra>",
+            hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
     if x:
@@ -112,7 +112,7 @@ def trail_figure(prompts: Sequence[PromptRow], models: list[str]) -> go.Figure:
         )
     figure.update_xaxes(title="answered at (s since the start)")
     figure.update_yaxes(title="latency (s)", type="log", tickvals=_DECADES, ticktext=[f"{v:g}" for v in _DECADES])
-    return _layout(figure, 300)
+    return _layout(figure, 300, showlegend=True)
 
 
 def _prompt_text(row: PromptRow, latency_s: float) -> str:
@@ -155,7 +155,7 @@ def timeline_figure(rows: Sequence[DecisionRow], picked: str = "") -> go.Figure:
             annotation_position="top left",
         )
     figure.update_xaxes(title="decided at (s since the start)")
-    figure.update_yaxes(title="margin over the runner-up (%)")
+    figure.update_yaxes(title="margin over the runner-up (%)", rangemode="tozero")
     return _layout(figure, 300, showlegend=True, clickmode="event+select")
 
 

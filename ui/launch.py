@@ -64,8 +64,10 @@ class UiProcess:
         raise RunFailed(f"the dashboard did not answer within {timeout_s:g} s: {self.last_words()}", where=self.url)
 
     def last_words(self) -> str:
-        self.log.seek(0)
-        lines = self.log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
+        size = os.fstat(self.log.fileno()).st_size
+        # pread: a seek would move the place at which the process goes on writing.
+        tail = os.pread(self.log.fileno(), 2000, max(0, size - 2000))
+        lines = tail.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
     def stop(self, timeout_s: float = STOP_S) -> None:

@@ -143,6 +143,7 @@ def _candidates(row: DecisionRow) -> None:
             "Note": st.column_config.TextColumn(width="medium"),
         },
         key="candidate-table",
+        placeholder="–",
         alt="Candidates",
     )
 

@@ -64,27 +64,31 @@ def _models(state: RunState) -> None:
         else:
             st.caption("Known once prompts have been answered.")
     frame = pd.DataFrame(model_rows(state))
-    st.dataframe(frame, hide_index=True, column_config=_columns(state), key="models", alt="Figures per model")
+    st.dataframe(
+        frame, hide_index=True, column_config=_columns(state), key="models", placeholder="–", alt="Figures per model"
+    )
 
 
 def _columns(state: RunState) -> dict[str, ColumnConfig | None]:
     two = "%.2f"
     columns: dict[str, ColumnConfig | None] = {
-        "Model": st.column_config.TextColumn(width=125, pinned=True),
-        "Task": st.column_config.TextColumn(width=112),
+        "Model": st.column_config.TextColumn(width=118, pinned=True),
+        "Task": st.column_config.TextColumn(width=108),
         "x (fairness)": st.column_config.ProgressColumn(
-            format=two, min_value=0.0, max_value=1.0, width=110, help="1 / slowdown."
+            format=two, min_value=0.0, max_value=1.0, width=95, help="1 / slowdown."
         ),
-        "Slowdown ×": st.column_config.NumberColumn(format=two, width=90, help="Mean latency / mean ideal latency."),
-        "Deadline (s)": st.column_config.NumberColumn(format="%g", width=92),
-        "Data age (s)": st.column_config.NumberColumn(format="%.1f", width=95),
+        "Slowdown ×": st.column_config.NumberColumn(format=two, width=86, help="Mean latency / mean ideal latency."),
+        "Deadline (s)": st.column_config.NumberColumn(format="%g", width=88),
+        "Data age (s)": st.column_config.NumberColumn(format="%.1f", width=88),
     }
     for name in ("p50 (s)", "Mean (s)", "p95 (s)"):
         columns[name] = st.column_config.NumberColumn(format=two, width=70)
     for name in ("Arrived", "Completed", "Waiting", "Queued", "In flight", "Failed, shed", "Replicas"):
-        columns[name] = st.column_config.NumberColumn(format="%d", width=88 if len(name) > 8 else 72)
-    if all(m.age_s is None for m in state.models):
-        columns["Data age (s)"] = None  # a stored run's figures do not age
+        columns[name] = st.column_config.NumberColumn(format="%d", width=84 if len(name) > 8 else 70)
+    # A stored run's figures do not age; a live one's medians are not measured.
+    for name, known in (("Data age (s)", "age_s"), ("p50 (s)", "p50_latency_s")):
+        if all(getattr(m, known) is None for m in state.models):
+            columns[name] = None
     return columns
 
 
