@@ -24,9 +24,8 @@ class ControlConfig:
 
     gateways: base URLs of the routers; each must acknowledge a plan. settings: overrides of `edgewise.settings`.
     store_url: MongoDB URL, empty for none. prometheus_url: read telemetry there instead of scraping nodes and
-    gateway. kubernetes: namespace of the replicas' Deployments; empty means the nodes below are the cluster.
-    launcher: the parent restarts node processes when asked over the pipe. origin: `time.monotonic()` of the run
-    clock's zero; None starts it now.
+    gateway. launcher: the parent restarts node processes when asked over the pipe. origin: `time.monotonic()` of
+    the run clock's zero; None starts it now.
     """
 
     world: World
@@ -37,7 +36,6 @@ class ControlConfig:
     mode: Mode = Mode.ACTIVE
     store_url: str = ""
     prometheus_url: str = ""
-    kubernetes: str = ""
     launcher: bool = False
     origin: float | None = None
     host: str = "127.0.0.1"

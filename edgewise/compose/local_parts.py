@@ -42,7 +42,7 @@ class LocalParts:
         """Start all processes; returns when the store answers and nodes can be forked. Imports run in parallel."""
         self._tasks.append(asyncio.create_task(self._sample_memory()))
         await asyncio.gather(self.gateway.start(), self.control.start())
-        await asyncio.to_thread(self.store.start)
+        self.store.start()  # from this thread: a child dies with the thread that started it
         await asyncio.gather(self.nodes.start(), asyncio.to_thread(self.store.wait_ready))
 
     async def spawn_nodes(self, configs: list[NodeConfig]) -> None:
