@@ -129,7 +129,10 @@ class TestNothingIsCut:
         world.cluster = await connect()
         assert (await world.cluster.observe()).state(node, "small") is ReplicaState.DRAINING
         assert (await world.state_of(node, "small"))["state"] == "ready"
-        assert await world.unload(node, "small") > 0
+        with pytest.raises(ReplicaBusy):
+            await world.cluster.unload(node, "small")
+        assert await world.send(node, "small", 0.05) == 503, "the replica was never told that it drains"
+        await world.unload(node, "small")
         assert await asyncio.wait_for(prompt, 10) == 200
         await world.until(node, "small", ReplicaState.ABSENT)
 

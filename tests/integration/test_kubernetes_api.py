@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ import pytest_asyncio
 from aiohttp import web
 from kubernetes.aio import client
 
+from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.errors import ClusterUnavailable, SetupError
 from edgewise.domain.model import ModelSpec, Task
 from tools.clock import RunClock
 from tools.kubernetes import KubernetesCluster, KubernetesSettings
 from tools.kubernetes.api import KubeApi
+from tools.kubernetes.manifest import deployment
 from tools.kubernetes.replica import ReplicaDoor
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -169,6 +172,28 @@ async def test_a_load_lost_to_another_controller_is_a_load(server: Server, api: 
     assert len(stored) == 1
     facts = await cluster.observe()
     assert (facts.nodes[0].memory_used_gib, facts.replicas[0].state.value) == (1.0, "loading")
+
+
+async def test_a_replica_made_while_the_lists_are_read_is_no_leftover(server: Server, api: KubeApi) -> None:
+    """Every list answers as if another controller had made the replica just after the first of them was read."""
+    model = ModelSpec("m", Task.TEXT_GENERATION, 1.0, 1.0)
+    made = deployment("n1", model, 1, datetime.now(UTC), SETTINGS)
+    made["metadata"] |= {"uid": "u", "resourceVersion": "1"}
+    template = made["spec"]["template"]
+    pod = {
+        "metadata": {"name": "p", **template["metadata"]},
+        "spec": template["spec"],
+        "status": {"phase": "Pending"},
+    }
+
+    async def growing(request: web.Request) -> web.Response:
+        kind, first = request.path.rpartition("/")[2], sum("namespaces" in line for line in server.seen) == 1
+        items = [NODE] if kind == "nodes" else [] if first else [made] if kind == "deployments" else [pod]
+        return web.json_response({"items": items, "metadata": {}})
+
+    server.answer = growing
+    cluster = KubernetesCluster(api, ReplicaDoor(api, "edgewise", 1.0, False), [model], RunClock(), SETTINGS)
+    assert (await cluster.observe()).replicas[0].state is ReplicaState.LOADING
 
 
 async def test_no_kubeconfig_and_no_pod_is_a_set_up_error(monkeypatch: pytest.MonkeyPatch) -> None:

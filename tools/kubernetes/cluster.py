@@ -213,12 +213,13 @@ class KubernetesCluster:
         """All of ours, or what concerns one node."""
         only = f",{NODE}={node}" if node is not None else ""
         namespace = f"/api/v1/namespaces/{self._settings.namespace}"
-        nodes, deployments, pods = await asyncio.gather(
-            self._api.list_all("/api/v1/nodes", NODE),
-            self._api.list_all(self._path(), SELECT_OURS + only),
-            self._api.list_all(f"{namespace}/pods", SELECT_OURS + only),
+        # Pods before Deployments, for a Deployment is there before its pods and goes after them: in the other order
+        # a replica made in between would look like a leftover.
+        pods = await self._api.list_all(f"{namespace}/pods", SELECT_OURS + only)
+        nodes, deployments = await asyncio.gather(
+            self._api.list_all("/api/v1/nodes", NODE), self._api.list_all(self._path(), SELECT_OURS + only)
         )
-        return survey(pods.at, nodes.items, deployments.items, pods.items, self._models, self._settings)
+        return survey(deployments.at, nodes.items, deployments.items, pods.items, self._models, self._settings)
 
     async def _patch(self, item: Item, annotations: dict[str, str], spec: Item | None = None) -> Item:
         version = item["metadata"]["resourceVersion"]
