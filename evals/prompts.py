@@ -48,7 +48,9 @@ class PromptLimits:
     image_prompt_chars: int = 300  # CLIP reads 77 tokens and servers cut the rest
 
 
-DEMO_LIMITS = PromptLimits(output_tokens=96, caption_output_tokens=48, steps=8, image_px=64, image_prompt_chars=70)
+DEMO_LIMITS = PromptLimits(
+    context_tokens=512, output_tokens=48, caption_output_tokens=32, steps=8, image_px=64, image_prompt_chars=70
+)
 UNKNOWN_TOKENS = 32  # stands in for a size the source does not give
 UNKNOWN_STEPS = 25
 UNKNOWN_CHARS = 80

@@ -17,7 +17,14 @@ import aiohttp
 
 from edgewise.compose.config import ControlConfig, NodeAddress
 from edgewise.compose.demo_load import measure, plan_workload
-from edgewise.compose.demo_world import host_cores, make_world, scenario_of, settings_overrides, with_means
+from edgewise.compose.demo_world import (
+    host_cores,
+    make_world,
+    node_speed,
+    scenario_of,
+    settings_overrides,
+    with_means,
+)
 from edgewise.compose.local_parts import LocalParts
 from edgewise.compose.models import sources_for
 from edgewise.compose.options import HOST, DemoOptions, check, run_folder
@@ -45,7 +52,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     """Run it and give summary.json's content. Raises an EdgewiseError for whatever stops it early; everything that
     was started is stopped on every way out."""
     check(options)
-    world = make_world(options, catalogue(), host_cores())
+    world = make_world(options, catalogue(), node_speed(options.nodes, host_cores()))
     if options.trace is not None:
         plan_workload(options, world)  # a bad row is found before anything starts
     sources = sources_for(options.models, world.models)
@@ -110,8 +117,10 @@ class Demo:
         await self._parts.spawn_nodes([self._node_config(i) for i in range(self.options.nodes)])
         self._screen.say("measuring what a prompt takes here")
         measured = replace(self.world, models=await measure(self._parts.nodes.urls, self.world))
+        await self._parts.nodes.limit_cpu({n.id: n.speed for n in self.world.nodes})
         workload = plan_workload(self.options, measured)
-        self.world = replace(measured, models=with_means(measured.models, workload.rows))
+        speed = max(n.speed for n in self.world.nodes)
+        self.world = replace(measured, models=with_means(measured.models, workload.rows, speed))
         for line in workload.description:
             self._screen.say(f"  {line}")
         scenario = scenario_of(self.world, self.options, workload)

@@ -13,8 +13,8 @@ from evals.calibrate import calibrate
 from evals.traces import trace_folder
 from evals.workload import default_workload, trace_workload
 
-# Part of the host's cores that prompts need on average; the rest is for bursts, HTTP and the controller.
-TARGET_LOAD = 0.45
+# Part of the nodes' speed that prompts need on average; the rest is for bursts.
+TARGET_LOAD = 0.5
 
 
 async def measure(urls: Mapping[str, str], world: World) -> tuple[ModelSpec, ...]:
@@ -41,18 +41,18 @@ def plan_workload(options: DemoOptions, world: World) -> Workload:
     """The prompts to send: one trace as it was recorded (times `--speedup`), or the default mix at a load that fits.
     Raises BadInput, with file and line, for a trace that cannot be replayed."""
     profiles = {m.id: m.service for m in world.models if m.service is not None}
-    cores = world.host_cores or 1.0
+    capacity = sum(n.speed for n in world.nodes)
     if options.trace is not None:
         return trace_workload(
             options.trace,
             world,
             profiles,
             options.duration_s,
-            cores,
+            capacity,
             TARGET_LOAD,
             options.speedup or 1.0,
             options.seed,
         )
     return default_workload(
-        world, profiles, trace_folder(), options.duration_s, cores, TARGET_LOAD, options.speedup, options.seed
+        world, profiles, trace_folder(), options.duration_s, capacity, TARGET_LOAD, options.speedup, options.seed
     )

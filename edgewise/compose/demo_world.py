@@ -20,29 +20,46 @@ from evals.scenario_world import from_world, workload_entry
 IDLE_W, BUSY_W = 15.0, 65.0
 
 
-def host_cores() -> float:
+# Part of the host's cores that the nodes' prompts may use together; the rest is HTTP, controller, store, screen.
+NODES_PART = 0.85
+# A deadline below this many ideal latencies would make every second prompt late on a slow node.
+DEADLINE_IDEALS = 10.0
+
+
+def node_speed(nodes: int, cores: int) -> float:
+    """Each node's part of a core: equal parts of what the host has for nodes, and never more than one core, since a
+    node computes on one thread."""
+    return min(1.0, NODES_PART * cores / nodes)
+
+
+def host_cores() -> int:
     """Cores this process may use."""
-    return float(len(os.sched_getaffinity(0)))
+    return len(os.sched_getaffinity(0))
 
 
-def make_world(options: DemoOptions, models: tuple[ModelSpec, ...], cores: float) -> World:
+def make_world(options: DemoOptions, models: tuple[ModelSpec, ...], speed: float) -> World:
+    """Nodes of `speed`, held to it by a CPU limit; speed 1 is one core of this machine."""
     nodes = tuple(
-        NodeSpec(f"edge-{i + 1}", options.budget_gib(i), speed=1.0, idle_w=IDLE_W, busy_w=BUSY_W)
+        NodeSpec(f"edge-{i + 1}", options.budget_gib(i), speed=speed, idle_w=IDLE_W, busy_w=BUSY_W)
         for i in range(options.nodes)
     )
-    loopback = Network(Link(latency_ms=0.0, bandwidth_mbps=10_000.0))
-    return World(nodes, models, loopback, host_cores=cores)
+    return World(nodes, models, Network(Link(latency_ms=0.0, bandwidth_mbps=10_000.0)))
 
 
-def with_means(models: Sequence[ModelSpec], rows: Sequence[WorkloadRow]) -> tuple[ModelSpec, ...]:
-    """The catalogue with each model's mean expected service over the prompts that will be sent, seconds."""
+def with_means(models: Sequence[ModelSpec], rows: Sequence[WorkloadRow], speed: float) -> tuple[ModelSpec, ...]:
+    """The catalogue with each model's mean expected service over the prompts that will be sent, seconds at speed 1,
+    and deadlines that nodes of `speed` can keep."""
     sizes: dict[str, list[PromptSize]] = {}
     for row in rows:
         sizes.setdefault(row.model, []).append(row.request.size)
     means = {
         m.id: sum(m.expected_service_s(s) for s in sizes[m.id]) / len(sizes[m.id]) for m in models if m.id in sizes
     }
-    return tuple(replace(m, mean_service_s=means.get(m.id, m.mean_service_s)) for m in models)
+    measured = (replace(m, mean_service_s=means.get(m.id, m.mean_service_s)) for m in models)
+    return tuple(
+        replace(m, deadline_s=round(max(m.deadline_s, DEADLINE_IDEALS * m.mean_service_s / speed), 1))
+        for m in measured
+    )
 
 
 def settings_overrides(options: DemoOptions) -> dict[str, Any]:
@@ -62,8 +79,6 @@ def settings_overrides(options: DemoOptions) -> dict[str, Any]:
 def scenario_of(world: World, options: DemoOptions, workload: Workload) -> Scenario:
     """The run as a scenario: its world with the service that was measured, its traces, its shift."""
     entry, events = workload_entry(workload)
-    speeds = sum(n.speed for n in world.nodes)
-    cores = world.host_cores or speeds  # a scenario counts load against its nodes' speeds, not the host's cores
     return from_world(
         world,
         name="demo",
@@ -72,6 +87,6 @@ def scenario_of(world: World, options: DemoOptions, workload: Workload) -> Scena
         epoch_slots=options.epoch_slots,
         seed=options.seed,
         shedding=True,
-        workload=replace(entry, target_load=workload.realised_load * cores / speeds),
+        workload=entry,
         events=events,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -88,32 +89,20 @@ def live_view(
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """The end of a run: one row per model and one for all."""
-    table = Table(title="What happened", title_justify="left")
-    headings = (
-        "",
-        "accepted",
-        "completed",
-        "shed",
-        "failed",
-        "lost",
-        "mean",
-        "p50",
-        "p95",
-        "slowdown",
-        "in deadline",
-    )
+    """The end of a run: one row per model and one for all. Latencies in seconds."""
+    table = Table(title="What happened", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    headings = ("", "sent", "done", "shed", "failed", "lost", "mean s", "p50 s", "p95 s", "slowdown", "on time")
     for heading in headings:
-        table.add_column(heading, justify="left" if not heading else "right")
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     rows: Sequence[tuple[str, Mapping[str, Any]]] = [*summary["per_model"].items(), ("all", summary)]
-    for name, figures in rows:
+    for number, (name, figures) in enumerate(rows):
         table.add_row(
             name,
             *(str(figures[f"prompts_{k}"]) for k in ("accepted", "completed", "shed", "failed", "lost")),
-            *(seconds(figures[k]) for k in ("mean_latency_s", "p50_latency_s", "p95_latency_s")),
+            *(ratio(figures[k]) for k in ("mean_latency_s", "p50_latency_s", "p95_latency_s")),
             ratio(figures["mean_slowdown"]),
             f"{figures['service_ratio']:.0%}",
-            end_section=name == rows[-2][0],
+            end_section=number == len(rows) - 2,
         )
     return table
 

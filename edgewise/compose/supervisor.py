@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
+
+from edgewise.domain.errors import ClusterUnavailable
 from serving.fork_client import ForkServer, NodeExited
 from serving.node.config import NodeConfig
 
@@ -32,6 +35,17 @@ class NodeSupervisor:
     async def spawn_all(self, configs: list[NodeConfig]) -> None:
         self._configs = {c.node.id: c for c in configs}
         await asyncio.gather(*(self.spawn(node) for node in self._configs))
+
+    async def limit_cpu(self, limits: Mapping[str, float]) -> None:
+        """Hold each node to its part of a core, now and after every restart. Raises ClusterUnavailable."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            for node, cores in limits.items():
+                self._configs[node] = replace(self._configs[node], cpu_limit=cores)
+                try:
+                    async with http.put(f"{self.urls[node]}/edgewise/v1/limits", json={"cpu": cores}) as answer:
+                        answer.raise_for_status()
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    raise ClusterUnavailable(f"no CPU limit could be set: {error}", where=node) from error
 
     async def spawn(self, node: str) -> tuple[int, str]:
         """Fork one node; on a restart it gets its old port back when that is free. Its pid and URL."""

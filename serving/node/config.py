@@ -13,7 +13,8 @@ from serving.checkpoints import Source
 class NodeConfig:
     """sources: where the weights of each model are, by model id. port 0: any free one. origin: the run clock's
     zero, a `time.monotonic()` value. device: 'cpu' | 'cuda'. dtype: 'float32' | 'float16' | 'bfloat16'.
-    max_body_mib: largest request body. max_queued: prompts that may wait for one model."""
+    max_body_mib: largest request body. max_queued: prompts that may wait for one model. cpu_limit: the part of one
+    core that prompts may use (0: no limit), so that nodes which share a machine are as slow as they say."""
 
     node: NodeSpec
     models: tuple[ModelSpec, ...]
@@ -25,3 +26,4 @@ class NodeConfig:
     dtype: str = "float32"
     max_body_mib: float = 32.0
     max_queued: int = 4096
+    cpu_limit: float = 0.0

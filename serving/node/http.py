@@ -36,6 +36,7 @@ def make_app(node: Node) -> Starlette:
         Route("/edgewise/v1/state", api.state),
         Route("/edgewise/v1/models/{model}/drain", _guard(api.drain), methods=["POST"]),
         Route("/edgewise/v1/shares", _guard(api.shares), methods=["PUT"]),
+        Route("/edgewise/v1/limits", _guard(api.limits), methods=["PUT"]),
         Route("/metrics", api.metrics),
         Route("/v1/models", api.models),
     ]
@@ -116,6 +117,14 @@ class _Api:
                 raise BadInput(f"the share of {model} must be a number > 0", where="shares")
         self._node.share(body)
         return json_response({"shares": {v.model: v.share for v in self._views()}})
+
+    async def limits(self, request: Request) -> Response:
+        body = openai.parse_body(await read_body(request, self._node.config.max_body_mib))
+        cores = body.get("cpu")
+        if set(body) != {"cpu"} or isinstance(cores, bool) or not isinstance(cores, int | float):
+            raise BadInput('limits are {"cpu": cores}', where="limits", hint="0 means no limit")
+        self._node.limit_cpu(cores)
+        return json_response({"cpu": cores})
 
     async def state(self, _request: Request) -> Response:
         node = self._node

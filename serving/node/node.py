@@ -44,6 +44,7 @@ class Node:
         self._changes: dict[str, asyncio.Task[None]] = {}  # the load or unload under way, by model
         compile_kernels()
         self._turnstile = Turnstile(list(self.specs), clock)
+        self._turnstile.limit_cpu(config.cpu_limit)
         workers = sum(m.max_concurrency for m in config.models)
         self._threads = ThreadPoolExecutor(max(1, workers), "prompt")
         self._loaders = ThreadPoolExecutor(max(1, len(config.models)), "load")
@@ -90,6 +91,12 @@ class Node:
             if not 0.0 < share < float("inf"):
                 raise BadInput(f"the share of {model} is {share}; it must be > 0", where="shares")
         self._turnstile.set_shares(shares)
+
+    def limit_cpu(self, cores: float) -> None:
+        """The part of one core that prompts may use from now on; 0: no limit. Raises BadInput."""
+        if not 0.0 <= cores < float("inf"):
+            raise BadInput(f"a CPU limit of {cores} cores cannot be", where="limits", hint="0 means no limit")
+        self._turnstile.limit_cpu(cores)
 
     def submit(self, model: str, request: Request, hint_s: float | None, stream: bool = False) -> Job:
         """Queue a prompt. Raises UnknownModel, NotReady, Unavailable (queue full)."""

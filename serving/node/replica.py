@@ -165,6 +165,7 @@ class Replica:
             return Failed(NotReady(f"the prompt was called off at {self.spec.id}"))
         except EdgewiseError as error:
             return Failed(error)
+        self._turnstile.settle(turn)
         used = self._turnstile.used_s(turn) - job.used_before_s
         with self._lock:
             self.served += 1

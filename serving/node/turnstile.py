@@ -32,14 +32,25 @@ class Turn:
         self.granted = threading.Event()
         self.holding = False
         self.interrupted = False
+        self.paid_wall_s = self.paid_cpu_s = 0.0  # up to where its holding was held to the node's part of a core
 
 
 class Turnstile:
-    """Thread-safe. `clock` gives seconds; time a turn is held is charged to its model."""
+    """Thread-safe. `clock` gives seconds; time a turn is held is charged to its model. `cpu_clock` gives the CPU
+    seconds of the calling thread, `sleep` lets it rest: with `limit_cpu` the holder of the turn rests until it has
+    used no more than the node's part of a core."""
 
     def __init__(
-        self, models: Sequence[str], clock: Callable[[], float] = time.monotonic, quantum_s: float = QUANTUM_S
+        self,
+        models: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+        quantum_s: float = QUANTUM_S,
+        cpu_clock: Callable[[], float] = time.thread_time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._cpu_clock = cpu_clock
+        self._sleep = sleep
+        self._cpu_limit = 0.0
         self._index = {m: i for i, m in enumerate(models)}
         self._clock = clock
         self._quantum_s = quantum_s
@@ -57,6 +68,21 @@ class Turnstile:
         with self._lock:
             for model, share in shares.items():
                 self._shares[self._index[model]] = share
+
+    def limit_cpu(self, cores: float) -> None:
+        """The part of one core that prompts may use from now on, as a quota of the kernel's would hold the whole
+        process to; 0: no limit."""
+        self._cpu_limit = cores
+
+    def settle(self, turn: Turn) -> None:
+        """Rest, with the turn held, for what its thread used beyond the node's part of a core. From that thread."""
+        limit = self._cpu_limit
+        if limit > 0.0 and turn.holding:
+            used_s = self._cpu_clock() - turn.paid_cpu_s
+            owed_s = used_s / limit - (self._clock() - turn.paid_wall_s)
+            if owed_s > 0.0:
+                self._sleep(owed_s)
+        self._mark_paid(turn)
 
     def shares(self) -> dict[str, float]:
         with self._lock:
@@ -78,6 +104,8 @@ class Turnstile:
         with self._lock:
             if not turn.interrupted and self._clock() - self._since < self._quantum_s:
                 return
+        self.settle(turn)
+        with self._lock:
             self._book(turn)
             self._holder = None
             turn.holding = False
@@ -124,9 +152,13 @@ class Turnstile:
         turn.granted.wait()
         with self._lock:
             if turn.holding:
+                self._mark_paid(turn)
                 return
             self._waiting[turn.model].remove(turn)  # woken without a grant: interrupted
         raise Interrupted
+
+    def _mark_paid(self, turn: Turn) -> None:
+        turn.paid_wall_s, turn.paid_cpu_s = self._clock(), self._cpu_clock()
 
     def _grant(self) -> None:
         if self._holder is not None:
