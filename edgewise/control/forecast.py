@@ -21,6 +21,8 @@ TIME_CONSTANT = 1.5
 SHIFT_SIGMA = 4.0
 SHIFT_COUNT = 6
 MOST_DISPERSION = 10.0
+# Recorded traces of text, captions and images all arrive in bursts; Poisson until proved otherwise would be naive.
+PRIOR_DISPERSION = 2.0
 # Before any prompt came: each kind is expected to bring the same work, to half the capacity.
 PRIOR_LOAD = 0.5
 # A kind that was not seen keeps this many arrivals per window, so that it still counts for something.
@@ -42,7 +44,7 @@ class Spread:
     """Index of dispersion of one model's window counts (1: Poisson), and seconds of demand its level rests on."""
 
     model: str
-    dispersion: float = 1.0
+    dispersion: float = PRIOR_DISPERSION
     seen_s: float = 0.0
 
 
@@ -58,11 +60,12 @@ class Track:
 @dataclass(frozen=True)
 class Forecast:
     """mean[a, m]: expected rates per second; shape[m]: gamma shape of a kind's total rate (its relative error is
-    1/√shape); counts[a, m]: arrivals the split over access nodes rests on."""
+    1/√shape); counts[a, m]: arrivals the split over access nodes rests on. bursts[m]: index of dispersion."""
 
     mean: Floats
     shape: Floats
     counts: Floats
+    bursts: Floats
 
 
 def shift(track: Track, observation: Observation) -> str:
@@ -110,6 +113,7 @@ def forecast(track: Track, p: Problem, window_s: float) -> Forecast:
     at_model = {m: j for j, m in enumerate(p.models)}
     mean = np.zeros((len(p.access), len(p.models)))
     shape, trust = np.full(len(p.models), 2.0), np.full(len(p.models), window_s)
+    bursts = np.full(len(p.models), PRIOR_DISPERSION)
     for x in track.levels:
         if x.access_node in at_access and x.model in at_model:
             ahead = min(max(x.rate + x.trend, 0.5 * x.rate), 2.0 * x.rate)
@@ -117,14 +121,15 @@ def forecast(track: Track, p: Problem, window_s: float) -> Forecast:
     if mean.sum() <= 0:
         prior = PRIOR_LOAD * p.capacity / len(p.models) / p.service
         mean[:] = prior / max(1, len(p.access))
-        return Forecast(mean, shape, mean * window_s)
+        return Forecast(mean, shape, mean * window_s, bursts)
     mean += LEAST_ARRIVALS / window_s / max(1, len(p.access))
     for s in track.spreads:
         if s.model in at_model:
             j = at_model[s.model]
             trust[j] = max(window_s / 2, s.seen_s)
+            bursts[j] = s.dispersion
             shape[j] = max(0.5, mean[:, j].sum() * trust[j] / max(1.0, s.dispersion))
-    return Forecast(mean, shape, mean * trust)
+    return Forecast(mean, shape, mean * trust, bursts)
 
 
 def draws(f: Forecast, rng: np.random.Generator, count: int) -> Floats:

@@ -2,6 +2,8 @@
 
 Plans are compared with the incumbent on demand draws that had no part in selecting them (winner's curse), paired,
 draw by draw. A challenger is accepted when its mean relative gain exceeds the margin plus one standard error.
+Gains are relative to what a plan can change: the objective is never below 1 (every prompt alone on the fastest node,
+all kinds alike), so the incumbent's excess over 1 is the base, and a lightly loaded cluster is not blind to gains.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from edgewise.optimise.estimate import Evaluate
 from edgewise.optimise.problem import Floats
 
 Z95 = 1.959964
+IDEAL = 1.0
+# Below this excess there is nothing worth doing; it keeps the base from vanishing.
+LEAST_EXCESS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,12 @@ def judge(
 
 
 def gain(base: Floats, row: Floats) -> tuple[float, float]:
-    """Mean relative gain of `row` over `base` (paired by draw; positive is better) and its standard error.
-    A prediction that is not finite gains −∞."""
-    if not (np.isfinite(base).all() and np.isfinite(row).all()) or base.mean() <= 0:
+    """Mean gain of `row` over `base` relative to the latter's excess over the ideal (paired by draw; positive is
+    better), and its standard error. A prediction that is not finite gains −∞."""
+    if not (np.isfinite(base).all() and np.isfinite(row).all()):
         return -math.inf, 0.0
     saved = base - row
-    scale = float(base.mean())
+    scale = max(LEAST_EXCESS, float(base.mean()) - IDEAL)
     error = float(saved.std(ddof=1)) / math.sqrt(len(saved)) / scale if len(saved) > 1 else 0.0
     return float(saved.mean()) / scale, error
 
@@ -96,8 +101,7 @@ def _runner_up(scores: Floats, faults: Sequence[tuple[str, ...]], winner: int) -
 
 
 def _lead(scores: Floats, winner: int, rival: int) -> float:
-    base = float(scores[rival].mean())
-    lead = (base - float(scores[winner].mean())) / base if base > 0 else 0.0
+    lead = gain(scores[rival], scores[winner])[0]
     return lead if math.isfinite(lead) else 0.0
 
 

@@ -46,7 +46,8 @@ def outlook(observation: Observation, track: Track, settings: Settings, *, free:
     """free: loads cost nothing (the first fill)."""
     prices = Prices(settings.alpha, 0.0 if free else settings.beta, settings.gamma)
     p = problem(observation, prices)
-    return Outlook(p, forecast(track, p, settings.window_s))
+    ahead = forecast(track, p, settings.window_s)
+    return Outlook(replace(p, burst=ahead.bursts), ahead)
 
 
 def lease(observation: Observation, settings: Settings) -> tuple[float, float]:

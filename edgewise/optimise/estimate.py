@@ -2,12 +2,14 @@
 
 For each draw of arrival rates and each replica (n, m) with its part w of the model's prompts:
 
-* λ = rate·w, ρ₁ = λ·S/speed. The node's speed is shared between the models that have work, by the plan's shares φ
-  (generalised processor sharing), so a busy prompt of m is slowed by 1 + Σ_j b_j·φ_j/φ_m, where b_j is the
-  probability that j has work, b_j = ρ_j (bounded by 1): a fixed point, exact for two symmetric M/M/1-PS classes.
+* λ = rate·w. The node's speed is shared between the models that have work, by the plan's shares φ (generalised
+  processor sharing). A busy prompt of m is slowed by 1 + Σ_j min(b_j·φ_j/φ_m, ρ_j/(1 − Σ_k≠m ρ_k)): the first is
+  what j takes while it has work, with probability b_j = load of j at the speed it gets (a fixed point, bounded by 1);
+  the second what j takes at most, as if it always went first. Exact for two symmetric M/M/1-PS classes.
 * Processors that all nodes share slow a busy node by E[max(1, B/cores)], B the number of busy nodes, taken as normal
   around its mean: an approximation.
-* Wait inside one model's queue: mean of M/G/1 (Pollaczek–Khinchine), c/(1 − ρ) with c = ρ·S'·(1 + cv²)/2, carried
+* Wait inside one model's queue: c/(1 − ρ) with c = ρ·S'·(I + cv²)/2, I the index of dispersion of arrivals
+  (Kingman's approximation; for Poisson arrivals, I = 1, it is Pollaczek–Khinchine's exact mean of M/G/1), carried
   smoothly past saturation by the positive root of (2/H)·V² + (1 − ρ)·V = c: for ρ > 1 it tends to (ρ − 1)·H/2, the
   mean of a queue that grows through the horizon H.
 * Dispatch by live state pools the r replicas of a model: c is scaled by ρ^(√(2(r+1))−2)/r (Sakasegawa 1977, M/M/r).
@@ -162,8 +164,12 @@ def _slowing(p: Problem, coded: Coded, flow: Floats) -> Floats:
     for _ in range(ROUNDS):
         rho = flow * p.service * slow
         busy = rho / (1 + rho**6) ** (1 / 6)
-        others = (busy * share).sum(axis=3, keepdims=True) - busy * share
-        slow = (1 + others * per_share) * _host_slowing(p, busy)[..., None] / speed
+        host = _host_slowing(p, busy)[..., None] / speed
+        load = flow * p.service * host
+        rest = 1 - (load.sum(axis=3, keepdims=True) - load)
+        taken = (busy * share)[..., None, :] * per_share[..., None]
+        most = load[..., None, :] / np.maximum(rest, 1e-3)[..., None]
+        slow = (1 + np.minimum(taken, most).sum(axis=4) - np.minimum(busy, load / np.maximum(rest, 1e-3))) * host
     return np.asarray(slow)
 
 
@@ -186,7 +192,7 @@ def _queue_wait(p: Problem, part: Floats, rho: Floats, service: Floats) -> Float
     replicas = np.maximum(1.0, replicas)
     bounded = np.clip(rho, 1e-9, 1.0)
     pooled = bounded ** (np.sqrt(2 * (replicas + 1)) - 2) / replicas
-    c = rho * service * (1 + p.scv) / 2 * pooled
+    c = rho * service * (p.burst + p.scv) / 2 * pooled
     idle = 1 - rho
     root = np.sqrt(idle * idle + 8 * c / p.horizon)
     # The second form is the first without its loss of digits when the queue is short.

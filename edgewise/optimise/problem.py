@@ -32,7 +32,8 @@ class Problem:
     """N alive nodes, M catalogue models, A access nodes; arrays are indexed in the order of these names.
 
     memory, speed: per node, GiB and relative. need: GiB per replica. service: mean seconds at speed 1.0, alone.
-    scv: squared coefficient of variation of service (1 where a model's prompts share the processor). load: mean
+    scv: squared coefficient of variation of service (1 where a model's prompts share the processor). burst: index of
+    dispersion of arrivals (1: Poisson; recorded traces have 2 to 10 in windows of a slot). load: mean
     seconds a load takes. ideal: mean latency alone on the fastest node, s. trip[a, m, n]: network s of one prompt.
     ready, held, fixed[n, m]: ready now; counted as there (ready or loading); never to be evicted (loading).
     banned[n, m]: a load failed there and is not tried again. ready_in[n, m]: seconds until a replica there could
@@ -50,6 +51,7 @@ class Problem:
     need: Floats
     service: Floats
     scv: Floats
+    burst: Floats
     load: Floats
     deadline: Floats
     ideal: Floats
@@ -126,6 +128,7 @@ def problem(observation: Observation, prices: Prices) -> Problem:
         need=np.array([m.memory_gib for m in models]),
         service=service,
         scv=np.array([m.service_cv**2 if m.max_concurrency <= 1 else 1.0 for m in models]),
+        burst=np.ones(len(models)),
         load=load,
         deadline=np.array([m.deadline_s for m in models]),
         ideal=_ideal(observation, models),
