@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +31,6 @@ def test_what_only_looked_like_a_stop_string_is_given_out() -> None:
 def test_pieces_do_not_matter(text: str, stop: str, cuts: list[int]) -> None:
     scanner = StopScanner((stop,))
     edges = [0, *sorted(min(c, len(text)) for c in cuts), len(text)]
-    out = "".join(scanner.feed(text[a:b]) for a, b in zip(edges, edges[1:], strict=False)) + scanner.rest()
+    out = "".join(scanner.feed(text[a:b]) for a, b in pairwise(edges)) + scanner.rest()
     assert out == text.split(stop)[0]
     assert scanner.stopped == (stop in text)
