@@ -86,10 +86,12 @@ def _from_hub(spec: ModelSpec, cache_dir: Path | None) -> Source:
 
 
 def catalogue(models: str = TINY) -> tuple[ModelSpec, ...]:
-    """The four default models. Memory is counted as the published weights need it. Service figures were measured
-    on one core (tiny) or two cores (published sizes, random weights, fp32) of a small cloud machine without a GPU;
-    `edgewise models profile` re-measures them. The mean is over the usual sizes: 64 tokens of text, a caption of
-    20, one image of 8 steps at 64 px (tiny) or of 20 steps at 256 px."""
+    """The four default models. Memory is counted as the published weights need it.
+
+    Tiny: service measured as CPU time on one core of a small cloud machine. Published sizes: the means of text (64
+    tokens) and captions (20 tokens) and the price of one step (256 px) were measured with random weights, fp32, on
+    two such cores; how a mean splits into base and tokens, load times, deadlines and spreads are estimates, and the
+    image mean is 20 steps of that price. `edgewise models profile` measures them where it runs."""
     return _TINY_CATALOGUE if models == TINY else _FULL_CATALOGUE
 
 
@@ -98,30 +100,30 @@ _TINY_CATALOGUE = (
         id="gpt2",
         task=Task.TEXT_GENERATION,
         memory_gib=1.0,
-        mean_service_s=0.125,
+        mean_service_s=0.1,
         checkpoint=HUB_IDS["gpt2"],
         load_s=0.3,
-        service=ServiceProfile(base_s=0.005, per_input_token_s=2e-5, per_output_token_s=0.0018, cv=0.2),
+        service=ServiceProfile(base_s=0.002, per_input_token_s=2.3e-5, per_output_token_s=0.0016, cv=0.2),
         deadline_s=10.0,
     ),
     ModelSpec(
         id="gpt2-large",
         task=Task.TEXT_GENERATION,
         memory_gib=3.5,
-        mean_service_s=0.28,
+        mean_service_s=0.2,
         checkpoint=HUB_IDS["gpt2-large"],
         load_s=0.4,
-        service=ServiceProfile(base_s=0.008, per_input_token_s=1e-4, per_output_token_s=0.0041, cv=0.2),
+        service=ServiceProfile(base_s=0.003, per_input_token_s=2.3e-4, per_output_token_s=0.0032, cv=0.2),
         deadline_s=15.0,
     ),
     ModelSpec(
         id="blip",
         task=Task.IMAGE_TO_TEXT,
         memory_gib=2.0,
-        mean_service_s=0.055,
+        mean_service_s=0.057,
         checkpoint=HUB_IDS["blip"],
         load_s=0.3,
-        service=ServiceProfile(base_s=0.01, per_output_token_s=0.0022, cv=0.2),
+        service=ServiceProfile(base_s=0.008, per_output_token_s=0.0024, cv=0.2),
         request_kib=64.0,
         deadline_s=10.0,
     ),
@@ -129,10 +131,10 @@ _TINY_CATALOGUE = (
         id="stable-diffusion",
         task=Task.TEXT_TO_IMAGE,
         memory_gib=5.0,
-        mean_service_s=0.11,
+        mean_service_s=0.1,
         checkpoint=HUB_IDS["stable-diffusion"],
         load_s=0.5,
-        service=ServiceProfile(base_s=0.015, per_step_s=0.0115, cv=0.2),
+        service=ServiceProfile(base_s=0.014, per_step_s=0.01, cv=0.2),
         response_kib=16.0,
         deadline_s=20.0,
     ),
