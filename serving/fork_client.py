@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from edgewise.domain.codec import to_plain
 from edgewise.domain.errors import ClusterUnavailable, SetupError
 from serving.node.config import NodeConfig
+from tools.process import start_process
 
 START_S = 180.0  # importing torch from a cold disk on a slow machine
 STOP_S = 8.0
@@ -63,7 +64,7 @@ class ForkServer:
         with contextlib.ExitStack() as files:
             log: BinaryIO | None = files.enter_context(self._log.open("ab")) if self._log else None
             # Its own session: a Ctrl-C at the terminal is ours to handle, in our order.
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await start_process(
                 *command, stdin=PIPE, stdout=PIPE, stderr=log, env=environment, start_new_session=True
             )
         self._reader = asyncio.create_task(self._read(self._process))
@@ -92,15 +93,17 @@ class ForkServer:
         while (event := await self._exits.get()) is not None:
             yield event
 
-    async def stop(self) -> None:
-        """End all nodes and the fork server. Safe to call again."""
+    async def stop(self, timeout_s: float = STOP_S) -> None:
+        """End all nodes and the fork server, by force past `timeout_s`. Safe to call again."""
         process, self._process = self._process, None
         if process is None:
             return
         if process.stdin is not None:
             process.stdin.close()
+        if not self._ready.done():
+            process.kill()  # it is importing, hears nothing, and has no children yet
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            await asyncio.wait_for(process.wait(), timeout_s)
         except TimeoutError:
             process.kill()  # its children die with it
             await process.wait()

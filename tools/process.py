@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
 import socket
+from asyncio.subprocess import Process
+from typing import Any
 
 from edgewise.domain.errors import BadInput
 
@@ -48,3 +51,16 @@ def require_free(host: str, port: int) -> None:
             ) from error
         except OverflowError as error:
             raise BadInput(f"{port} is not a port", hint="ports are 1 to 65535") from error
+
+
+async def start_process(*command: str, **options: Any) -> Process:
+    """`asyncio.create_subprocess_exec` that leaves nothing behind when it is cancelled half-way. The child may die
+    with the calling thread, so call it from a thread that stays."""
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, **options))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        process.kill()
+        await process.wait()
+        raise

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from edgewise.domain.errors import BadInput, EdgewiseError, RunFailed, SetupError
+from tools.process import start_process
 
 _ERRORS: dict[str, type[EdgewiseError]] = {e.code: e for e in (BadInput, SetupError, RunFailed)}
 
@@ -41,7 +42,7 @@ class Child:
     async def start(self) -> None:
         """Start it; it imports and waits for `configure`."""
         with self._log_path.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await start_process(
                 sys.executable,
                 "-m",
                 "edgewise.compose.child",

@@ -77,7 +77,7 @@ class LocalParts:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await _quietly(self.control.stop(_STOP_CONTROL_S))
         await _quietly(self.gateway.stop(_STOP_GATEWAY_S))
-        await _quietly(asyncio.wait_for(self.nodes.stop(), _STOP_NODES_S))
+        await _quietly(self.nodes.stop(_STOP_NODES_S))
         await _quietly(asyncio.to_thread(self.store.stop, _STOP_STORE_S))
 
 

@@ -90,8 +90,14 @@ def live_view(
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The end of a run: one row per model and one for all. Latencies in seconds."""
-    table = Table(title="What happened", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    headings = ("", "sent", "done", "shed", "failed", "lost", "mean s", "p50 s", "p95 s", "slowdown", "on time")
+    table = Table(
+        title="What happened (latency in s; slow: mean latency / ideal)",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    headings = ("", "sent", "done", "shed", "fail", "lost", "mean", "p50", "p95", "slow", "in time")
     for heading in headings:
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     rows: Sequence[tuple[str, Mapping[str, Any]]] = [*summary["per_model"].items(), ("all", summary)]

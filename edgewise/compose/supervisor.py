@@ -61,9 +61,9 @@ class NodeSupervisor:
             if not self._stopping:
                 await self._on_exit(event)
 
-    async def stop(self) -> None:
+    async def stop(self, timeout_s: float) -> None:
         self._stopping = True
-        await self._forks.stop()
+        await self._forks.stop(timeout_s)
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)

@@ -94,15 +94,14 @@ def observe(
     held = states or {}
     need = {m.id: m.memory_gib for m in world.models}
     gone = set(dead)
-    nodes = tuple(
-        NodeFact(n.id, n.id not in gone, n.memory_gib, sum(need[m] for (x, m), s in held.items() if x == n.id and s.holds_memory))
-        for n in world.nodes
-    )  # fmt: skip
+    used = {n.id: sum(need[m] for (x, m), s in held.items() if x == n.id and s.holds_memory) for n in world.nodes}
+    nodes = tuple(NodeFact(n.id, n.id not in gone, n.memory_gib, used[n.id]) for n in world.nodes)
     facts = tuple(ReplicaFact(n, m, s, since_s) for (n, m), s in sorted(held.items()) if n not in gone)
+    window_s, held_back = settings.window_s, waiting or {}
     outcomes = tuple(
-        ModelFact(m.id, 10, settings.window_s, 2 * m.mean_service_s, 4 * m.mean_service_s, m.mean_service_s, (waiting or {}).get(m.id, 0))
+        ModelFact(m.id, 10, window_s, 2 * m.mean_service_s, None, m.mean_service_s, held_back.get(m.id, 0))
         for m in world.models
-    )  # fmt: skip
+    )
     return Observation(
         at_s=at_s,
         slot=slot,
