@@ -24,6 +24,7 @@ Z95 = 1.959964
 IDEAL = 1.0
 # Below this excess there is nothing worth doing; it keeps the base from vanishing.
 LEAST_EXCESS = 0.1
+WORST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def gain(base: Floats, row: Floats) -> tuple[float, float]:
 
 
 def score(row: Floats) -> Score:
-    """Mean and 95 % interval of the mean over draws."""
+    """Mean and 95 % interval of the mean over draws; what is not finite shows as WORST, which JSON can hold."""
+    row = np.nan_to_num(row, nan=WORST, posinf=WORST, neginf=WORST)
     mean = float(row.mean())
     half = Z95 * float(row.std(ddof=1)) / math.sqrt(len(row)) if len(row) > 1 else 0.0
     return Score(mean, mean - half, mean + half)

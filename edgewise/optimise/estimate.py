@@ -38,7 +38,8 @@ from edgewise.optimise.weights import placed
 # Predicted objectives[plan, draw] of the plans; lower is better. A simulator can stand in for `estimate`.
 Evaluate = Callable[[Sequence[Plan]], Floats]
 
-ROUNDS = 10
+ROUNDS = 12
+BEND = 12.0  # how sharply a busy probability bends into 1
 TINY = 1e-12
 
 
@@ -163,7 +164,8 @@ def _slowing(p: Problem, coded: Coded, flow: Floats) -> Floats:
     slow = np.broadcast_to(1 / speed, flow.shape)
     for _ in range(ROUNDS):
         rho = flow * p.service * slow
-        busy = rho / (1 + rho**6) ** (1 / 6)
+        bounded = np.minimum(rho, 1e6)
+        busy = bounded / (1 + bounded**BEND) ** (1 / BEND)
         host = _host_slowing(p, busy)[..., None] / speed
         load = flow * p.service * host
         rest = 1 - (load.sum(axis=3, keepdims=True) - load)

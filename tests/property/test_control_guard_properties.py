@@ -74,7 +74,7 @@ def plans(draw: st.DrawFn, wild: bool = True) -> Plan:
     return plan_of(places, routes=tuple(routes), shares=tuple(shares), alpha=alpha)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(situations(), plans(), st.none() | plans(wild=False), st.integers(0, 8))
 def test_any_plan_becomes_feasible(o: Observation, plan: Plan, incumbent: Plan | None, asked: int) -> None:
     s = short_settings()
@@ -96,7 +96,7 @@ def test_any_plan_becomes_feasible(o: Observation, plan: Plan, incumbent: Plan |
         assert not mine or abs(sum(mine) - 1) < 1e-5
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(situations(), plans(), st.none() | plans(wild=False), st.integers(0, 8))
 def test_projecting_twice_changes_nothing_more(
     o: Observation, plan: Plan, incumbent: Plan | None, asked: int
@@ -110,7 +110,7 @@ def test_projecting_twice_changes_nothing_more(
         assert abs(x.weight - y.weight) < 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situations(), plans(wild=False))
 def test_every_model_stands_somewhere_if_one_node_could_take_it(o: Observation, plan: Plan) -> None:
     """When nothing is pinned and each alive node could hold the whole catalogue, nobody is left out."""
@@ -124,7 +124,7 @@ def test_every_model_stands_somewhere_if_one_node_could_take_it(o: Observation, 
         assert {r.model for r in got.replicas} == set(MODELS)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(situations(), plans(wild=False), plans(wild=False), st.integers(0, 8))
 def test_the_thrash_budget_holds_unless_a_kind_stood_nowhere(
     o: Observation, plan: Plan, before: Plan, asked: int
@@ -139,7 +139,7 @@ def test_the_thrash_budget_holds_unless_a_kind_stood_nowhere(
     assert got.asked == len(set(got.plan.replicas) ^ set(incumbent.replicas))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(situations(), plans(wild=False))
 def test_the_changes_applied_to_the_fact_give_the_goal(o: Observation, plan: Plan) -> None:
     facts = o.cluster
@@ -147,7 +147,7 @@ def test_the_changes_applied_to_the_fact_give_the_goal(o: Observation, plan: Pla
     alive = {n.node for n in facts.nodes if n.alive}
     assert after == {(r.node, r.model) for r in plan.replicas if r.node in alive}
     done = replace(facts, replicas=tuple(ReplicaFact(n, m, ReplicaState.READY) for n, m in after))
-    assert not [c for c in diff(plan, done, plan)]
+    assert not diff(plan, done, plan)
 
 
 def _applied(plan: Plan, facts: ClusterFacts) -> list[ReplicaFact]:
