@@ -115,11 +115,12 @@ command(cli, "demo", "edgewise demo --duration 60 --out runs/first")(demo)
 
 
 @click.argument("observation", type=_PATH)
-def plan(observation: Path, json: bool) -> int:
+@click.option("--config", type=_PATH, help="Settings (YAML).")
+def plan(observation: Path, config: Path | None, json: bool) -> int:
     """Make one decision from an observation file and print it with its reasons."""
     from edgewise.compose.plan import plan_once, print_decision
 
-    decision = plan_once(observation)
+    decision = plan_once(observation, config)
     emit(decision) if json else print_decision(decision)
     return 0
 
