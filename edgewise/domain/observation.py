@@ -23,7 +23,8 @@ class NodeFact:
 @dataclass(frozen=True, slots=True)
 class ReplicaFact:
     """A replica as last seen. `since_s` is the run-clock second its state began; `ready_in_s` an estimate while
-    loading (0 otherwise); `error` says why when it failed."""
+    loading (0 otherwise); `error` says why when it failed. `url` is where the replica itself answers, empty when its
+    node's server answers for it."""
 
     node: str
     model: str
@@ -32,6 +33,7 @@ class ReplicaFact:
     ready_in_s: float = 0.0
     error: str = ""
     age_s: float = 0.0
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

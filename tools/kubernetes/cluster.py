@@ -248,7 +248,8 @@ class KubernetesCluster:
         since_s = self._since_s(key, found.state, now_s - (seen.at - found.since).total_seconds(), now_s)
         load_s = self._models[key[1]].load_s if key[1] in self._models else 0.0
         ready_in_s = max(0.0, since_s + load_s - now_s) if found.state is ReplicaState.LOADING else 0.0
-        return ReplicaFact(*key, found.state, since_s, ready_in_s, found.error)
+        url = found.pod.url if found.pod is not None else ""
+        return ReplicaFact(*key, found.state, since_s, ready_in_s, found.error, url=url)
 
     def _since_s(self, key: Key, state: ReplicaState, told_s: float, now_s: float) -> float:
         """When the state began, on the run clock. The API's stamps are whole seconds of another clock: they are
