@@ -150,6 +150,24 @@ def tiny(out: Path | None, json: bool) -> int:
 command(models, "tiny", "edgewise models tiny")(tiny)
 
 
+@click.argument("names", nargs=-1)
+@click.option("--cache", type=_PATH, help="Hub cache folder. Default: the hub library's own.")
+def pull(names: tuple[str, ...], cache: Path | None, json: bool) -> int:
+    """Fetch the published weights into the hub cache, for `--models hub`."""
+    from edgewise.compose.models import pull_models
+
+    found = pull_models(names, cache)
+    if json:
+        emit(found)
+    else:
+        for model, folder in found.items():
+            click.echo(f"{model:18} {folder}")
+    return 0
+
+
+command(models, "pull", "edgewise models pull gpt2 blip")(pull)
+
+
 @click.option("--config", "config", type=_PATH, required=True, help="Node configuration (YAML or JSON).")
 @click.option("--host", help="Address to listen on; overrides the file.")
 @click.option("--port", type=int, help="Port to listen on; overrides the file.")

@@ -52,7 +52,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     """Run it and give summary.json's content. Raises an EdgewiseError for whatever stops it early; everything that
     was started is stopped on every way out."""
     check(options)
-    world = make_world(options, catalogue(), node_speed(options.nodes, host_cores()))
+    world = make_world(options, catalogue(options.models), node_speed(options.nodes, host_cores()))
     if options.trace is not None:
         plan_workload(options, world)  # a bad row is found before anything starts
     sources = sources_for(options.models, world.models)

@@ -16,6 +16,9 @@ from edgewise.domain.errors import BadInput
 from edgewise.domain.world import World
 
 T = TypeVar("T")
+# The run clock's zero where a file names none: that of the machine's monotonic clock (its boot). Parts that are started
+# one by one, at different times, then still share one clock.
+SHARED_ORIGIN = {"origin": 0.0}
 
 
 def read_config(path: Path, kind: type[T], defaults: dict[str, Any] | None = None) -> T:
@@ -42,14 +45,14 @@ def say(json: bool, what: str, url: str) -> None:
 
 def serve_node_forever(path: Path, host: str | None, port: int | None, json: bool) -> int:
     """`edgewise serve`: the file holds a node's `serving.node.config.NodeConfig`; `models` may be left out."""
-    import time
-
     from edgewise.domain.codec import to_plain
     from serving.checkpoints import catalogue
+    from serving.engines.runtime import set_environment
     from serving.node.config import NodeConfig
     from serving.node.server import bind, run_node
 
-    defaults = {"models": to_plain(World((), catalogue()))["models"], "origin": time.monotonic()}
+    set_environment()
+    defaults = {"models": to_plain(World((), catalogue()))["models"], **SHARED_ORIGIN}
     config = read_config(path, NodeConfig, defaults)
     sock = bind(host or config.host, config.port if port is None else port)
     address, bound = sock.getsockname()[:2]
@@ -59,12 +62,10 @@ def serve_node_forever(path: Path, host: str | None, port: int | None, json: boo
 
 def gateway_forever(path: Path, host: str | None, port: int | None, json: bool) -> int:
     """`edgewise gateway`: the file holds a `serving.gateway.config.GatewayConfig`."""
-    import time
-
     from serving.gateway.config import GatewayConfig
     from serving.gateway.server import run_gateway
 
-    config = read_config(path, GatewayConfig, {"origin": time.monotonic()})
+    config = read_config(path, GatewayConfig, SHARED_ORIGIN)
     config = replace(config, host=host or config.host, port=config.port if port is None else port)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     run_gateway(config, lambda bound: say(json, "gateway", f"http://{config.host}:{bound}"))
@@ -76,7 +77,7 @@ def control_forever(path: Path, host: str | None, port: int | None, json: bool) 
     from edgewise.compose.config import ControlConfig
     from edgewise.compose.control import run_control
 
-    config = read_config(path, ControlConfig)
+    config = read_config(path, ControlConfig, SHARED_ORIGIN)
     config = replace(config, host=host or config.host, port=config.port if port is None else port)
     Path(config.run_dir).mkdir(parents=True, exist_ok=True)
     run_control(config, lambda ready: say(json, "control", f"http://{config.host}:{ready['port']}"))

@@ -128,3 +128,11 @@ def test_an_observation_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "o.json").write_text('{"at_s": 1}')
     assert_refused(edgewise("plan", "o.json", cwd=tmp_path), "o.json")
     assert_refused(edgewise("plan", "nope.json", cwd=tmp_path), "nope.json")
+
+
+def test_a_hub_that_cannot_be_reached(tmp_path: Path) -> None:
+    hub = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HUB_CACHE": str(tmp_path / "hub")}
+    done = edgewise("models", "pull", "gpt2", cwd=tmp_path, **hub)
+    assert done.returncode == 1
+    assert "openai-community/gpt2 could not be fetched" in done.stderr
+    assert_refused(edgewise("models", "pull", "gpt9", cwd=tmp_path, **hub), "gpt9", "gpt2-large")
