@@ -40,6 +40,8 @@ class Retention:
 async def open_checkpoints(path: Path) -> AsyncIterator[AsyncSqliteSaver]:
     """The saver over `path`. Raises SetupError when the file cannot be opened or made."""
     try:
+        # Tried without a worker thread first: one whose connect fails may outlive the event loop.
+        sqlite3.connect(path).close()
         connection = await aiosqlite.connect(path)
     except (sqlite3.Error, OSError) as error:
         raise SetupError(
