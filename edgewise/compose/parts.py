@@ -16,8 +16,8 @@ from edgewise.domain.errors import BadInput
 from edgewise.domain.world import World
 
 T = TypeVar("T")
-# The run clock's zero where a file names none: that of the machine's monotonic clock (its boot). Parts that are started
-# one by one, at different times, then still share one clock.
+# The run clock's zero where a file names none: that of the machine's monotonic clock (its boot). Parts that are
+# started one by one, at different times, then still share one clock.
 SHARED_ORIGIN = {"origin": 0.0}
 
 
