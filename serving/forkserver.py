@@ -224,11 +224,11 @@ def warm_up() -> float:
     import serving.node.server
     import serving.tiny  # noqa: F401
     from edgewise.domain.codec import adapter
-    from edgewise.policy.share import compile_kernels
+    from edgewise.policy.share import precompile
     from serving.engines.libraries import import_libraries
 
     import_libraries()
-    compile_kernels()
+    precompile()
     adapter(NodeConfig)
     # Collected objects would leave holes that children write into; frozen ones are never visited again.
     gc.collect()

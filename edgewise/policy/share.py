@@ -49,7 +49,7 @@ def wake(virtual_s: Floats, model: int, clock_s: float) -> None:
     virtual_s[model] = max(virtual_s[model], clock_s)
 
 
-def compile_kernels() -> None:
+def precompile() -> None:
     """Compile, or read from the cache, before the first prompt has to wait for it."""
     virtual_s, shares = np.zeros(1), np.ones(1)
     wake(virtual_s, 0, 0.0)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from edgewise.domain.errors import BadInput, EdgewiseError, LoadFailed, UnknownModel
 from edgewise.domain.model import ModelSpec
-from edgewise.policy.share import compile_kernels
+from edgewise.policy.share import precompile
 from serving.engines import engine_for
 from serving.engines.base import Engine, Request
 from serving.node import lifecycle
@@ -42,7 +42,7 @@ class Node:
         self._lives = {m.id: Life(m.id, m.memory_gib, m.load_s) for m in config.models}
         self._replicas: dict[str, Replica] = {}
         self._changes: dict[str, asyncio.Task[None]] = {}  # the load or unload under way, by model
-        compile_kernels()
+        precompile()
         self._turnstile = Turnstile(list(self.specs), clock)
         self._turnstile.limit_cpu(config.cpu_limit)
         workers = sum(m.max_concurrency for m in config.models)
