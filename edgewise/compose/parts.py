@@ -44,16 +44,20 @@ def say(json: bool, what: str, url: str) -> None:
 
 
 def serve_node_forever(path: Path, host: str | None, port: int | None, json: bool) -> int:
-    """`edgewise serve`: the file holds a node's `serving.node.config.NodeConfig`; `models` may be left out."""
+    """`edgewise serve`: the file holds a node's `serving.node.config.NodeConfig`; `models` may be left out (the
+    default catalogue), and so may `sources` (the tiny checkpoints)."""
+    from edgewise.compose.models import sources_for
     from edgewise.domain.codec import to_plain
-    from serving.checkpoints import catalogue
+    from serving.checkpoints import TINY, catalogue
     from serving.engines.runtime import set_environment
     from serving.node.config import NodeConfig
     from serving.node.server import bind, run_node
 
     set_environment()
-    defaults = {"models": to_plain(World((), catalogue()))["models"], **SHARED_ORIGIN}
+    defaults = {"models": to_plain(World((), catalogue()))["models"], "sources": {}, **SHARED_ORIGIN}
     config = read_config(path, NodeConfig, defaults)
+    if not config.sources:
+        config = replace(config, sources=sources_for(TINY, config.models))
     sock = bind(host or config.host, config.port if port is None else port)
     address, bound = sock.getsockname()[:2]
     say(json, f"node {config.node.id}", f"http://{address}:{bound}")
