@@ -18,7 +18,7 @@ demo: $(VENV)/.serving
 
 # Everything that fits in ten minutes. Browser, Prometheus and cluster tests run where their programs are.
 test: $(VENV)/.dev debian
-	@bash scripts/with-cluster.sh $(BIN)/pytest -m "not slow" $(ARGS)
+	@bash scripts/with-cluster.sh bash scripts/test.sh $(BIN)/pytest $(ARGS)
 
 test-slow: $(VENV)/.dev debian
 	@bash scripts/with-cluster.sh $(BIN)/pytest -m slow $(ARGS)
