@@ -1,14 +1,15 @@
 """Demand forecast: per (access node, model) a rate with its uncertainty, from overlapping windows of counts.
 
 A robust exponentially weighted mean with a damped trend follows each rate; an innovation beyond CLIP standard
-deviations is cut, so that one burst does not move the forecast, unless the whole kind has shifted: then the level
-starts afresh. Draws are gamma (a Poisson rate known from a finite count), widened by the measured dispersion.
+deviations is cut, so that one burst does not move the forecast, unless the whole kind has shifted: then it follows
+at once, half-way with each observation, as a window that straddles a shift or a burst is half right. Draws are gamma
+(a Poisson rate known from a finite count), widened by the measured dispersion.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from edgewise.optimise.problem import Floats, Problem
 
 CLIP = 3.0
 # The level's time constant in windows; shorter follows noise (and moves models for it), longer misses drift.
-TIME_CONSTANT = 1.5
+TIME_CONSTANT = 1.0
 SHIFT_SIGMA = 4.0
 SHIFT_COUNT = 6
+SHIFT_GAIN = 0.5
 MOST_DISPERSION = 10.0
 # Recorded traces of text, captions and images all arrive in bursts; Poisson until proved otherwise would be naive.
 PRIOR_DISPERSION = 2.0
@@ -99,11 +101,17 @@ def follow(track: Track, observation: Observation) -> Track:
         expected = sum(old[k].rate for k in mine if k in old) * window_s
         seen = sum(counts.get(k, 0) for k in mine)
         spread = _spread(track, model)
-        fresh = not track.levels or _is_shift(expected, seen, spread.dispersion)
+        shifted = bool(track.levels) and _is_shift(expected, seen, spread.dispersion)
         for k in mine:
-            rate = counts.get(k, 0) / window_s
-            levels.append(Level(*k, rate) if fresh else _moved(old.get(k, Level(*k, 0.0)), rate, gain, window_s))
-        spreads.append(_respread(spread, model, expected, seen, gain, step_s, window_s, fresh))
+            rate, was = counts.get(k, 0) / window_s, old.get(k, Level(*k, 0.0))
+            if not track.levels:
+                levels.append(Level(*k, rate))
+            elif shifted:
+                levels.append(Level(*k, was.rate + max(gain, SHIFT_GAIN) * (rate - was.rate)))
+            else:
+                levels.append(_moved(was, rate, gain, window_s))
+        spread = _respread(spread, model, expected, seen, gain, step_s, window_s) if track.levels else Spread(model)
+        spreads.append(replace(spread, seen_s=window_s / 2) if shifted or not track.levels else spread)
     return Track(at_s, tuple(levels), tuple(spreads))
 
 
@@ -170,11 +178,9 @@ def _moved(level: Level, rate: float, gain: float, window_s: float) -> Level:
 
 
 def _respread(
-    spread: Spread, model: str, expected: float, seen: float, gain: float, step_s: float, window_s: float, fresh: bool
+    spread: Spread, model: str, expected: float, seen: float, gain: float, step_s: float, window_s: float
 ) -> Spread:
-    if fresh:
-        return Spread(model, spread.dispersion, window_s / 2)
-    measured = (seen - expected) ** 2 / max(1.0, expected)
+    measured = min(MOST_DISPERSION, (seen - expected) ** 2 / max(1.0, expected))
     dispersion = spread.dispersion + 0.3 * gain * (measured - spread.dispersion)
-    longest = 2 * TIME_CONSTANT * window_s
-    return Spread(model, min(MOST_DISPERSION, max(1.0, dispersion)), min(longest, spread.seen_s + step_s))
+    longest = 3 * TIME_CONSTANT * window_s
+    return Spread(model, max(1.0, dispersion), min(longest, spread.seen_s + step_s))

@@ -2,10 +2,12 @@
 
 For each draw of arrival rates and each replica (n, m) with its part w of the model's prompts:
 
-* λ = rate·w. The node's speed is shared between the models that have work, by the plan's shares φ (generalised
-  processor sharing). A busy prompt of m is slowed by 1 + Σ_j min(b_j·φ_j/φ_m, ρ_j/(1 − Σ_k≠m ρ_k)): the first is
-  what j takes while it has work, with probability b_j = load of j at the speed it gets (a fixed point, bounded by 1);
-  the second what j takes at most, as if it always went first. Exact for two symmetric M/M/1-PS classes.
+* Dispatch by live state levels the nodes' work whatever the weights say, so w starts at the plan's weights and is
+  moved towards nodes with less work. λ = rate·w.
+* A node's speed is shared between the models that have work, by the plan's shares φ (generalised processor sharing).
+  A busy prompt of m is slowed by 1 + Σ_j min(b_j·φ_j/φ_m, ρ_j/(1 − Σ_k≠m ρ_k)): the first is what j takes while it
+  has work, with probability b_j = load of j at the speed it gets (a fixed point, bounded by 1); the second what j
+  takes at most, as if it always went first. Exact for two symmetric M/M/1-PS classes.
 * Processors that all nodes share slow a busy node by E[max(1, B/cores)], B the number of busy nodes, taken as normal
   around its mean: an approximation.
 * Wait inside one model's queue: c/(1 − ρ) with c = ρ·S'·(I + cv²)/2, I the index of dispersion of arrivals
@@ -39,6 +41,7 @@ from edgewise.optimise.weights import placed
 Evaluate = Callable[[Sequence[Plan]], Floats]
 
 ROUNDS = 12
+LEVELLING = 8
 BEND = 12.0  # how sharply a busy probability bends into 1
 TINY = 1e-12
 
@@ -112,6 +115,7 @@ def latencies(p: Problem, coded: Coded, draws: Floats) -> Floats:
     """Mean latency[plan, draw, m] in seconds."""
     rates = np.maximum(draws.sum(axis=1), TINY)
     flow, trip = _flows(p, coded, draws, rates)
+    flow = _levelled(p, coded, flow, rates)
     part = flow / rates[None, :, None, :]
     slow = _slowing(p, coded, flow)
     rho = flow * p.service * slow
@@ -154,6 +158,25 @@ def _flows(p: Problem, coded: Coded, draws: Floats, rates: Floats) -> tuple[Floa
         flow = np.einsum("kam,pamn->pknm", draws, weight)
         trip = np.einsum("kam,pamn,amn->pkm", draws, weight, p.trip) / rates[None]
     return flow, trip
+
+
+def _levelled(p: Problem, coded: Coded, flow: Floats, rates: Floats) -> Floats:
+    """The flow as dispatch by live state makes it: weights are where it starts, each round moves prompts towards
+    nodes with less work. A replica without weight gets nothing, one that is loading its part of the horizon."""
+    usable = np.maximum(1e-3, 1 - np.minimum(p.ready_in, p.horizon) / p.horizon)
+    queued = np.where(coded.placement, p.work[None], 0.0).sum(axis=2)[:, None] / p.horizon
+    weight = np.where(flow > 0, flow / usable, 0.0)
+    for _ in range(LEVELLING):
+        flow = _to_rates(weight * usable, rates)
+        load = ((flow * p.service).sum(axis=3) + queued) / p.speed
+        weight = weight * (1 / (0.02 + load[..., None])) ** 0.7
+        weight = weight / np.maximum(weight.sum(axis=2, keepdims=True), TINY)
+    return _to_rates(weight * usable, rates)
+
+
+def _to_rates(weight: Floats, rates: Floats) -> Floats:
+    sums = weight.sum(axis=2, keepdims=True)
+    return np.asarray(weight / np.where(sums > 0, sums, 1.0) * rates[None, :, None, :])
 
 
 def _slowing(p: Problem, coded: Coded, flow: Floats) -> Floats:

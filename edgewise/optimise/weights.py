@@ -27,15 +27,17 @@ def fill(level: Floats, capacity: Floats, work: float) -> Floats:
 
 def route_weights(p: Problem, placement: Bools, rates: Floats) -> Floats:
     """Weights[n, m], each model's summing to 1 over its replicas: work is spread so that node utilisations are
-    levelled, largest kinds first, refined in a few sweeps. rates[m]: prompts per second."""
+    levelled (what is queued counts), largest kinds first, refined in a few sweeps. rates[m]: prompts per second."""
     work = np.maximum(rates, 1e-9) * p.service
     put = np.zeros(placement.shape)
+    # What is queued there already takes its part of the horizon.
+    queued = np.where(placement, p.work, 0.0).sum(axis=1) / p.horizon
     for _ in range(SWEEPS):
         for m in np.argsort(-work, kind="stable"):
             at = np.nonzero(placement[:, m])[0]
             if at.size:
                 put[:, m] = 0.0
-                busy = put.sum(axis=1)[at]
+                busy = (queued + put.sum(axis=1))[at]
                 put[at, m] = fill(busy / p.speed[at], p.speed[at], float(work[m]))
     total = put.sum(axis=0)
     weights = np.where(placement, put / np.where(total > 0, total, 1.0), 0.0)
