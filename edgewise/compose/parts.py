@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 import orjson
@@ -14,6 +14,7 @@ import yaml
 from edgewise.domain.codec import from_plain
 from edgewise.domain.errors import BadInput
 from edgewise.domain.world import World
+from edgewise.settings import unknown_key
 
 T = TypeVar("T")
 # The run clock's zero where a file names none: that of the machine's monotonic clock (its boot). Parts that are
@@ -22,7 +23,8 @@ SHARED_ORIGIN = {"origin": 0.0}
 
 
 def read_config(path: Path, kind: type[T], defaults: dict[str, Any] | None = None) -> T:
-    """A configuration from YAML or JSON (which is YAML). Raises BadInput naming the file and the first bad field."""
+    """A configuration (`kind` is a dataclass) from YAML or JSON (which is YAML). Raises BadInput naming the file and
+    the first bad field, or a name that is no field with the nearest one that is."""
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -31,6 +33,10 @@ def read_config(path: Path, kind: type[T], defaults: dict[str, Any] | None = Non
         raise BadInput(f"not YAML: {' '.join(str(error).split())[:200]}", where=str(path)) from error
     if not isinstance(value, dict):
         raise BadInput("a configuration is a mapping of names to values", where=str(path))
+    known = [f.name for f in fields(cast(Any, kind))]
+    for key in value:
+        if key not in known:
+            raise unknown_key(str(key), known, str(path))
     return from_plain(kind, {**(defaults or {}), **value}, str(path))
 
 
