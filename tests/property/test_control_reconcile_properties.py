@@ -73,7 +73,7 @@ class Cluster:
                 failing = place in self.fails
                 self.fails.discard(place)
                 self.states[place], self.began[place] = (FAILED if failing else READY), self.now_s
-                self.busy[place] = 1
+                self.busy[place] = 0 if failing else 1  # a load that failed serves nobody
             elif state is DRAINING and age_s >= WORK_STEPS:
                 self.busy[place] = 0
 

@@ -62,7 +62,7 @@ def test_a_caption_prompt_carries_one_whole_picture() -> None:
     with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
         picture.load()
         assert (picture.size, picture.mode, picture.format) == ((64, 64), "RGB", "PNG")
-    assert request.size == PromptSize(16, 48, 1)
+    assert request.size == PromptSize(16, DEMO_LIMITS.caption_output_tokens, 1)
     assert request.clipped
 
 
