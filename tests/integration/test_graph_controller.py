@@ -59,7 +59,7 @@ async def test_the_first_slot_fills_at_once_and_every_model_is_served(tmp_path: 
 
 async def test_a_shift_of_bursty_demand_moves_replicas_and_then_it_is_quiet(tmp_path: Path) -> None:
     async with Loop(tmp_path) as loop:
-        loop.batch = 2.0
+        loop.batch = 3.0
         loop.rate = rates(loop.world, SD_HEAVY, 0.5)
         await loop.slots(15)
         image, before = counts(loop)["stable-diffusion"], len(later_moves(loop))
