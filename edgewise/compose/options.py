@@ -12,9 +12,11 @@ from edgewise.domain.errors import BadInput
 from tools.process import require_free
 
 HOST = "127.0.0.1"
-# GiB per node, repeated for more nodes. The four models need 11.5 together, so no node holds them all.
-_BUDGETS_GIB = (6.0, 6.0, 8.0, 6.0, 6.0, 6.0, 5.0)
-_WHOLE_CATALOGUE_GIB = 12.0  # a single node must be able to serve every kind
+# GiB per node, repeated for more nodes. The four models need 11.5 together and the largest 5, so that no node holds
+# them all, few hold the largest, and what stands where has to change when demand does. Below three nodes there must
+# still be room for every kind.
+_BUDGETS_GIB = {1: (12.0,), 2: (7.0, 5.0)}
+_USUAL_BUDGETS_GIB = (6.0, 4.0, 5.0, 4.0, 6.0, 4.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class DemoOptions:
     json: bool = False
 
     def budget_gib(self, index: int) -> float:
-        return _WHOLE_CATALOGUE_GIB if self.nodes == 1 else _BUDGETS_GIB[index % len(_BUDGETS_GIB)]
+        budgets = _BUDGETS_GIB.get(self.nodes, _USUAL_BUDGETS_GIB)
+        return budgets[index % len(budgets)]
 
 
 def run_folder(out: Path | None, now: datetime | None = None) -> Path:

@@ -14,6 +14,8 @@ from edgewise.optimise.problem import Bools, Problem
 
 # Beyond this many neighbours a step looks at a random sample of them.
 SAMPLE = 64
+# So many samples in a row without a better neighbour end the search: there is hardly one left.
+MISSES = 4
 LEAST_GAIN = 1e-4
 
 # A plan (weights and shares included) for a placement.
@@ -94,9 +96,10 @@ def search(
     rng: np.random.Generator,
 ) -> Found:
     """Steepest descent from `start` over add (evicting what is in the way), drop, move and exchange. Stops at a
-    local optimum or after `steps` steps, each of at most SAMPLE candidates: a count, never wall time."""
+    local optimum, after MISSES samples in vain or after `steps` steps, each of at most SAMPLE candidates: counts,
+    never wall time."""
     best = _score(start, plan_of, evaluate)
-    evaluated = 1
+    evaluated, misses = 1, 0
     for _ in range(steps):
         options = _sample([o for o in neighbours(p, best.placement) if limits.allow(o)], rng)
         if not options:
@@ -104,10 +107,11 @@ def search(
         found = _best(options, plan_of, evaluate)
         evaluated += len(options)
         if found.score >= best.score - LEAST_GAIN * abs(best.score):
-            if len(options) < SAMPLE:
+            misses += 1
+            if len(options) < SAMPLE or misses == MISSES:
                 break
             continue
-        best = found
+        best, misses = found, 0
     return Found(best.placement, best.plan, best.score, evaluated)
 
 
