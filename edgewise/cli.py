@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -34,6 +35,7 @@ def command(group: click.Group, name: str, example: str) -> Callable[[F], click.
 
 def guarded(work: Callable[[], int | None], json: bool) -> int:
     """Run a command; translate how it ended into an exit code: 0, 1 failed while running, 2 bad input or set-up."""
+    leave_on_signals()
     try:
         return work() or 0
     except EdgewiseError as error:
@@ -41,8 +43,14 @@ def guarded(work: Callable[[], int | None], json: bool) -> int:
             emit(error.as_dict())
         click.echo(f"edgewise: {error.line()}", err=True)
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
+        if json:
+            emit({"error": {"code": "interrupted", "message": "interrupted", "where": "", "hint": ""}})
         click.echo("edgewise: interrupted", err=True)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if os.environ.get("EDGEWISE_DEBUG"):
@@ -51,6 +59,22 @@ def guarded(work: Callable[[], int | None], json: bool) -> int:
             emit({"error": {"code": "internal", "message": str(error), "where": "", "hint": ""}})
         click.echo(f"edgewise: internal error: {error!r} (EDGEWISE_DEBUG=1 shows where)", err=True)
         return 1
+
+
+class Interrupted(BaseException):
+    """A signal told the command to end. (A KeyboardInterrupt that passes through an import on its way may end Python
+    by the signal, whatever exit code was asked for.)"""
+
+
+def leave_on_signals() -> None:
+    """Ctrl-C, SIGTERM and a closed terminal end a command that has no handlers of its own yet."""
+
+    def leave(*_: object) -> None:
+        raise Interrupted
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup a closed terminal is to be ignored
+            signal.signal(number, leave)
 
 
 def emit(document: Any) -> None:
@@ -84,8 +108,7 @@ def cli() -> None:
 @click.option("--seed", default=1, show_default=True, help="Where in the traces to start, and all else drawn.")
 def demo(**asked: Any) -> int:
     """Run the whole system on this machine, on recorded prompts."""
-    from edgewise.compose.demo import run_demo
-    from edgewise.compose.options import DemoOptions
+    from edgewise.compose.options import DemoOptions, check
     from edgewise.domain.decision import Mode
 
     options = DemoOptions(
@@ -105,10 +128,15 @@ def demo(**asked: Any) -> int:
         seed=asked["seed"],
         json=asked["json"],
     )
+    check(options)  # before the imports that take seconds
+    from edgewise.compose.demo import run_demo
+
     summary = run_demo(options)
     if options.json:
         emit(summary)
-    return 0
+    if summary["failure"]:
+        click.echo(f"edgewise: {summary['failure']}", err=True)
+    return 1 if summary["failure"] else 0
 
 
 command(cli, "demo", "edgewise demo --duration 60 --out runs/first")(demo)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,9 +79,18 @@ class Replay:
     def progress(self) -> Progress:
         return Progress(len(self._entries), self._sent, self._answered, self._ok, len(self._in_flight))
 
-    async def run(self, grace_s: float, on_progress: Callable[[Progress], None] | None) -> Ledger:
+    async def run(
+        self,
+        grace_s: float,
+        on_progress: Callable[[Progress], None] | None,
+        give_up: Callable[[], Awaitable[None]] | None = None,
+    ) -> Ledger:
         """Send all prompts, then wait at most `grace_s` for their answers. When cancelled, what is in flight is
-        cancelled too, and nothing is left behind."""
+        cancelled too, and nothing is left behind.
+
+        give_up: ends the gateway. Awaited before prompts in flight are cancelled: to a gateway that goes on, they
+        would look as if their callers had changed their minds, and not as lost.
+        """
         # A connection per prompt: on one that is kept alive, the server's closing it looks like a lost prompt.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         timeout = aiohttp.ClientTimeout(total=None)
@@ -90,6 +99,8 @@ class Replay:
                 await self._send_all(session, on_progress)
                 await self._answers(grace_s, on_progress)
             finally:
+                if give_up is not None and self._in_flight:
+                    await give_up()
                 await self._cancel_rest()
         return self.ledger()
 
@@ -146,7 +157,7 @@ class Replay:
             self._entries[index] = replace(entry, error="no answer when the replay ended")
             raise
         else:
-            self._answered += 1
+            self._answered += self._entries[index].answered_s is not None
             self._ok += self._entries[index].ok
 
     async def _exchange(self, session: aiohttp.ClientSession, row: WorkloadRow, entry: Entry) -> Entry:
@@ -159,6 +170,8 @@ class Replay:
         async with session.post(self._url + row.request.path, data=body, headers=headers) as response:
             content = await response.read()
             answered_s = self._clock.now_s()
+        if is_stopping(response.status, content):
+            return replace(entry, status=response.status, error="no answer when the gateway ended")
         fault = judge(response.status, content, row.request, entry.streamed)
         return replace(
             entry,
@@ -185,6 +198,16 @@ async def replay(
     A prompt whose connection fails is not sent again: it is lost, and the ledger says so. `stop` ends the sending.
     """
     return await Replay(rows, gateway_url, clock, start_s, stop).run(grace_s, on_progress)
+
+
+def is_stopping(status: int, content: bytes) -> bool:
+    """The gateway's word that it ends, which is no answer to the prompt."""
+    if status != 503:
+        return False
+    try:
+        return bool(orjson.loads(content)["error"]["code"] == "stopping")
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return False
 
 
 def judge(status: int, content: bytes, request: PromptRequest, streamed: bool) -> str:

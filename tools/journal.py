@@ -20,13 +20,16 @@ _RING = 512  # newest rows kept at hand; older ones are read from the store
 
 
 class RunJournal:
-    """Implements ports.Journal. `on_event` hears every row as it is written (the control API streams them)."""
+    """Implements ports.Journal. `on_event` hears every row as it is written (the control API streams them).
+    past: decisions that earlier processes of this run left in its directory, oldest first. What the disk refuses is
+    kept and written later; RunFailed says so."""
 
     def __init__(
         self,
         run_dir: Path,
         store: DocumentStore | None = None,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
+        past: Sequence[Decision] = (),
     ) -> None:
         self._run_dir = run_dir
         self._store = store
@@ -37,25 +40,45 @@ class RunJournal:
         self._order: deque[str] = deque()
         self._slots: deque[SlotSummary] = deque(maxlen=_RING)
         self._revised: dict[str, Decision] = {}
+        for known in past[-_RING:]:
+            self._decisions[known.id] = known
+            self._order.append(known.id)
+
+    async def take_revisions(self) -> None:
+        """What the store knows of past decisions' outcomes: the file gets them only when a journal is closed, and
+        the process before this one may have been killed."""
+        if self._store is None or not self._order:
+            return
+        try:
+            stored = [from_plain(Decision, d) for d in await self._store.newest("decisions", "slot", _RING)]
+        except EdgewiseError as error:
+            log.warning("journal: %s", error.line())
+            return
+        for decision in stored:
+            known = self._decisions.get(decision.id)
+            if known is not None and known.realised is None and decision.realised is not None:
+                self._decisions[decision.id] = self._revised[decision.id] = decision
 
     async def decision(self, decision: Decision) -> None:
         row = decision_row(decision)
-        if decision.id in self._decisions or decision.id in self._revised:
-            self._revised[decision.id] = decision
-        else:
-            self._decisions_file.append(row)
-            self._order.append(decision.id)
+        new = decision.id not in self._decisions and decision.id not in self._revised
         self._decisions[decision.id] = decision
+        if new:
+            self._order.append(decision.id)
+        else:
+            self._revised[decision.id] = decision
         while len(self._order) > _RING:
             self._decisions.pop(self._order.popleft(), None)
         if self._store is not None:
             self._store.put("decisions", {"_id": decision.id, **to_plain(decision)})
         self._tell("decision", row)
+        if new:
+            self._decisions_file.append(row)  # last: it may raise, and keeps the row then
 
     async def replica(self, row: ReplicaRow) -> None:
         plain = {k: v for k, v in to_plain(row).items() if v not in ("", None)}
-        self._events_file.append(plain)
         self._tell("replica", plain)
+        self._events_file.append(plain)
 
     async def slot(self, summary: SlotSummary) -> None:
         self._slots.append(summary)
@@ -92,26 +115,33 @@ class RunJournal:
             await self._store.flush()
 
     async def aclose(self) -> None:
-        """Close the files; decisions whose outcome became known later get their line rewritten, atomically."""
-        self._decisions_file.close()
-        self._events_file.close()
-        if self._revised:
-            self._rewrite()
+        """Close the files; decisions whose outcome became known later get their line rewritten, atomically. A disk
+        that is full to the end leaves the lines as they are, and says so in the log."""
+        for close in (self._decisions_file.close, self._events_file.close, self._rewrite):
+            try:
+                close()
+            except (EdgewiseError, OSError) as error:
+                log.error("journal: %s", error.line() if isinstance(error, EdgewiseError) else error)
         if self._store is not None:
             await self._store.aclose()
 
     def _rewrite(self) -> None:
         from tools.rundir import read_lines
 
+        if not self._revised:
+            return
         path = self._run_dir / DECISIONS
         partial = path.with_name(path.name + ".part")
         partial.unlink(missing_ok=True)
         writer = LineWriter(partial)
-        for _, row in read_lines(path):
-            revised = self._revised.get(row["id"])
-            writer.append(decision_row(revised) if revised is not None else row)
-        writer.close()
-        partial.replace(path)
+        try:
+            for _, row in read_lines(path):
+                revised = self._revised.get(row["id"])
+                writer.append(decision_row(revised) if revised is not None else row)
+            writer.close()
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _tell(self, kind: str, row: dict[str, Any]) -> None:
         if self._on_event is not None:

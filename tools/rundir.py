@@ -26,24 +26,51 @@ NEEDED_MIB = 64  # store, case memory, checkpoints and rows of an hour's run sta
 
 
 class LineWriter:
-    """Appends JSON lines to one file. Raises RunFailed when the disk says no."""
+    """Appends JSON lines to one file. A line the disk refuses is kept and written before the next one, or on closing:
+    a disk that is full for a while loses nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.unwritten: list[bytes] = []
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def append(self, row: dict[str, Any]) -> None:
-        try:
-            os.write(self._fd, orjson.dumps(row) + b"\n")
-        except OSError as error:
-            raise RunFailed(
-                f"cannot append: {error.strerror}", where=str(self.path), hint="free some disk"
-            ) from error
+        self.append_line(orjson.dumps(row))
+
+    def append_line(self, line: bytes) -> None:
+        """`line` is one JSON document. Raises RunFailed when the disk says no; the line is kept then."""
+        self.unwritten.append(line + b"\n")
+        self._write()
 
     def close(self) -> None:
-        if self._fd >= 0:
+        """Raises RunFailed when kept lines still cannot be written; they are lost with this process."""
+        if self._fd < 0:
+            return
+        try:
+            self._write()
+        finally:
             os.close(self._fd)
             self._fd = -1
+
+    def _write(self) -> None:
+        try:
+            while self.unwritten:
+                _write_whole(self._fd, self.unwritten[0])
+                del self.unwritten[0]
+        except OSError as error:
+            what = f"cannot append: {error.strerror}; rows not written: {len(self.unwritten)}"
+            raise RunFailed(what, where=str(self.path), hint="free some disk") from error
+
+
+def _write_whole(fd: int, line: bytes) -> None:
+    """One line, whole or not at all: part of one would damage the next, which may be another process's."""
+    written = os.write(fd, line)
+    if written == len(line):
+        return
+    end = os.lseek(fd, 0, os.SEEK_CUR)
+    if os.fstat(fd).st_size == end:
+        os.ftruncate(fd, end - written)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def create_run_dir(path: Path) -> Path:
@@ -68,6 +95,15 @@ def create_run_dir(path: Path) -> Path:
         kind = SetupError if error.errno in (errno.ENOSPC, errno.EROFS) else BadInput
         raise kind(f"cannot make the run directory: {error.strerror}", where=where) from error
     return path
+
+
+def forget_run_dir(path: Path, keep_folder: bool) -> None:
+    """Remove what a run that came to nothing left in its directory, and the directory unless it was there before."""
+    for item in [*path.iterdir()] if keep_folder else [path]:
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
 
 
 def _room_mib(path: Path) -> float:
@@ -134,6 +170,35 @@ def decision_row(decision: Decision) -> dict[str, Any]:
     if decision.realised is not None:
         row["realised"] = to_plain(decision.realised)
     return row
+
+
+def decision_of(row: dict[str, Any], where: str = "") -> Decision:
+    """The decision a line of decisions.jsonl tells of; `decision_row` gives the same line again. Of the candidates'
+    plans only the ids are known. Raises BadInput naming the first bad field."""
+    try:
+        verdict = {k: row[k] for k in ("chosen", "runner_up", "margin", "required", "accepted", "reason")}
+        nothing = {"source": "optimiser", "made_at_s": row["at_s"], "expires_s": row["at_s"], "replicas": []}
+        candidates = [
+            {
+                "source": c["from"],
+                "plan": {**nothing, "id": c["plan"]},
+                "score": {"mean": c["score"], "low": c["interval"][0], "high": c["interval"][1]},
+                "note": c["note"],
+            }
+            for c in row["candidates"]
+        ]
+        changes = [
+            {
+                "change": {k: c[k] for k in ("node", "model", "kind", "detail")},
+                "status": c["status"],
+                "detail": c["why"],
+            }
+            for c in row["changes"]
+        ]
+    except (LookupError, TypeError) as error:
+        raise BadInput(f"not a decision: {error!r}", where=where) from error
+    same = {k: v for k, v in row.items() if k in Decision.__dataclass_fields__}
+    return from_plain(Decision, {**same, "verdict": verdict, "candidates": candidates, "changes": changes}, where)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """The store: documents in MongoDB through pymongo, written in batches behind a spool.
 
 `put` never blocks on the store: rows go to a bounded in-memory spool, a thread writes them in batches; rows that
-could not be stored when the run ends go to `spool.jsonl`, and are stored by the next run on that folder.
+could not be stored when the run ends go to `SPOOL`, and are stored by the next run on that folder.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 log = logging.getLogger(__name__)
+SPOOL = "spool.jsonl"
 _BATCH = 200
 _SPOOL_LIMIT = 50_000
 
@@ -46,6 +47,10 @@ class StoreChild:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
         """Start the process; `wait_ready` says when it answers."""
@@ -104,11 +109,12 @@ class DocumentStore:
 
     def __init__(self, url: str, database: str, spool_folder: Path) -> None:
         self._url, self._name = url, database
-        self._spool_file = spool_folder / "spool.jsonl"
+        self._spool_file = spool_folder / SPOOL
         self._spool: deque[tuple[str, dict[str, Any]]] = deque()
         self._wake, self._idle, self._lock = threading.Event(), threading.Event(), threading.Lock()
         self._idle.set()
-        self._stop = False
+        self._stop = threading.Event()
+        self._failing = False
         self._client: MongoClient[dict[str, Any]] | None = None
         self._thread: threading.Thread | None = None
 
@@ -150,27 +156,31 @@ class DocumentStore:
         if not await asyncio.to_thread(self._idle.wait, timeout_s):
             raise StoreUnavailable(f"{len(self._spool)} rows are not stored yet", where=self._url)
 
-    async def aclose(self, timeout_s: float = 3.0) -> None:
-        """Store what is left, or keep it in the spool file for the next start."""
-        await asyncio.to_thread(self._idle.wait, timeout_s)
-        self._stop = True
+    async def aclose(self, timeout_s: float = 1.0) -> None:
+        """Store what is left, or keep it in the spool file for the next start. A store that is gone is not waited
+        for: whoever closes this may be killed for being slow, and the rows with it."""
+        if not self._failing:
+            await asyncio.to_thread(self._idle.wait, timeout_s)
+        self._stop.set()
         self._wake.set()
+        # Kept first, then given a moment: what is stored twice is stored once, by its `_id`.
+        self._append_to_file(list(self._spool))
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, timeout_s)
-        self._append_to_file(list(self._spool))
         if self._client is not None:
             await asyncio.to_thread(self._client.close)
 
     def _run(self) -> None:
         delay_s = 0.1
-        while not self._stop:
+        while not self._stop.is_set():
             self._wake.wait(1.0)
             self._wake.clear()
-            while self._spool and not self._stop:
-                if self._write_batch():
+            while self._spool and not self._stop.is_set():
+                self._failing = not self._write_batch()
+                if not self._failing:
                     delay_s = 0.1
                 else:
-                    time.sleep(delay_s)
+                    self._stop.wait(delay_s)
                     delay_s = min(5.0, delay_s * 2)
             with self._lock:
                 if not self._spool:

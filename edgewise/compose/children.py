@@ -76,6 +76,15 @@ class Child:
         ready: dict[str, Any] = answer["ready"]
         return ready
 
+    async def ended(self) -> str:
+        """Wait for its end. How it ended, in words."""
+        assert self._process is not None
+        code = await self._process.wait()
+        if code < 0:
+            return f"signal {-code}"
+        words = self.tail()
+        return f"exit code {code}" + (f": {words}" if code and words else "")
+
     async def lines(self) -> AsyncIterator[bytes]:
         """What it says on stdout after `configure`, line by line, until it ends."""
         assert self._process is not None

@@ -22,9 +22,11 @@ from agents.recordings import RecordingChat
 from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
 from edgewise.compose.live_view import LiveView, Seen
+from edgewise.compose.resume import facts_so_far, past_decisions
 from edgewise.control.intake import no_cluster, no_telemetry
 from edgewise.control.ports import ChatModel, Telemetry
 from edgewise.domain.codec import from_json
+from edgewise.domain.decision import Mode
 from edgewise.domain.errors import EdgewiseError
 from edgewise.settings import Settings, load_settings
 from graphs.controller import Controller
@@ -64,7 +66,7 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
     settings = load_settings(**config.settings)
     async with AsyncExitStack() as stack:
         parts = await _parts(config, settings, stack)
-        view = LiveView(Path(config.run_dir), config.world, parts.look, parts.controller.set_mode)
+        view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
         serving = asyncio.create_task(
             serve(create_app(view), config.host, config.port, lambda url: on_ready({"port": _port(url)}), stop)
@@ -79,6 +81,17 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         with contextlib.suppress(asyncio.CancelledError):
             await deciding
         await serving
+
+
+def _steering(config: ControlConfig, controller: Controller) -> Callable[[Mode], None]:
+    """Sets the mode; a parent that may start us again is told."""
+
+    def steer(mode: Mode) -> None:
+        controller.set_mode(mode)
+        if config.launcher:
+            _tell_parent({"mode": mode.value})
+
+    return steer
 
 
 def _port(url: str) -> int:
@@ -116,7 +129,8 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     store = DocumentStore(config.store_url, "edgewise", run) if config.store_url else None
     if store is not None:
         store.start()
-    journal = RunJournal(run, store)
+    journal = RunJournal(run, store, past=past_decisions(run, clock.now_s()))
+    await journal.take_revisions()
     stack.push_async_callback(journal.aclose)
     memory = ChromaMemory(run / MEMORY)
     await memory.start()
@@ -127,6 +141,7 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     await stack.enter_async_context(_nodes_kept_known(router, cluster.urls))
     run_id = f"{run.name}-{config.seed}"
     controller = Controller(ports, config.world, settings, config.mode, run / CHECKPOINTS, run_id)
+    controller.actuator.facts = facts_so_far(run, config.world, clock.now_s())
     return _Parts(controller, clock)
 
 
@@ -147,16 +162,16 @@ def _cluster(config: ControlConfig, settings: Settings, clock: RunClock, stack: 
 
 def _launcher(config: ControlConfig, stack: AsyncExitStack) -> PipeLauncher:
     """Over the parent's pipe; without a parent that forks nodes it hears of no exit, so none is restarted."""
-
-    def send(message: dict[str, Any]) -> None:
-        sys.stdout.buffer.write(orjson.dumps(message) + b"\n")
-        sys.stdout.buffer.flush()
-
-    launcher = PipeLauncher(send, {n.id: n.pid for n in config.nodes})
+    launcher = PipeLauncher(_tell_parent, {n.id: n.pid for n in config.nodes})
     if config.launcher:
         task = asyncio.create_task(_hear_parent(launcher))
         stack.callback(task.cancel)
     return launcher
+
+
+def _tell_parent(message: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(orjson.dumps(message) + b"\n")
+    sys.stdout.buffer.flush()
 
 
 async def _hear_parent(launcher: PipeLauncher) -> None:

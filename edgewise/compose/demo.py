@@ -28,11 +28,11 @@ from edgewise.compose.demo_world import (
 from edgewise.compose.local_parts import LocalParts
 from edgewise.compose.models import sources_for
 from edgewise.compose.options import HOST, DemoOptions, check, run_folder
-from edgewise.compose.replaying import Replaying
+from edgewise.compose.replaying import Replaying, get_json
 from edgewise.compose.screen import Screen
-from edgewise.compose.summary import Extent, SentPrompt, add_missing_rows, summarise
+from edgewise.compose.summary import Extent, SentPrompt, add_rows, missing_rows, summarise
 from edgewise.domain.decision import Mode
-from edgewise.domain.errors import RunFailed
+from edgewise.domain.errors import BadInput, EdgewiseError, RunFailed
 from edgewise.domain.world import World
 from edgewise.settings import load_settings
 from evals.bundle import Workload
@@ -43,21 +43,29 @@ from serving.gateway.config import GatewayConfig, limits_of
 from serving.gateway.config import NodeAddress as GatewayNode
 from serving.node.config import NodeConfig
 from tools.clock import RunClock
-from tools.rundir import LOGS, SCENARIO, SUMMARY, create_run_dir, write_json
+from tools.rundir import LOGS, SCENARIO, SUMMARY, create_run_dir, forget_run_dir, read_prompts, write_json
 
 PLACED_TIMEOUT_S = 60.0
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
-    """Run it and give summary.json's content. Raises an EdgewiseError for whatever stops it early; everything that
-    was started is stopped on every way out."""
+    """Run it and give summary.json's content, with what ended it early or went wrong in `failure` ("" when nothing
+    did). Raises an EdgewiseError for what stops it before the first prompt; everything that was started is stopped on
+    every way out."""
     check(options)
     world = make_world(options, catalogue(options.models), node_speed(options.nodes, host_cores()))
     if options.trace is not None:
         plan_workload(options, world)  # a bad row is found before anything starts
     sources = sources_for(options.models, world.models)
-    run = create_run_dir(run_folder(options.out))
-    return asyncio.run(Demo(options, world, run, sources).run())
+    folder = run_folder(options.out)
+    existed = folder.exists()
+    demo = Demo(options, world, create_run_dir(folder), sources)
+    try:
+        return asyncio.run(demo.run())
+    except EdgewiseError as error:
+        if not demo.began and (error.exit_code == BadInput.exit_code or demo.interrupted):
+            forget_run_dir(folder, existed)  # nothing happened in it, and the next try may want the name
+        raise
 
 
 class Demo:
@@ -68,45 +76,60 @@ class Demo:
         self.clock = RunClock()
         self.settings = load_settings(**settings_overrides(options))
         self._screen = Screen(quiet=options.json)
-        self._parts = LocalParts(run, self._screen.say)
+        self._parts = LocalParts(run, self._screen.say, self._end_early)
         self._stop = asyncio.Event()
+        self.interrupted = self.began = False
         self._began = time.monotonic()
-        self._replaying = False
+        self._bringing_up: asyncio.Task[tuple[Workload, str, str]] | None = None
 
     async def run(self) -> dict[str, Any]:
-        work = asyncio.create_task(self._work())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._interrupt, work)
-        try:
-            return await work
-        except asyncio.CancelledError:
-            raise RunFailed("interrupted before the first prompt was sent", where=str(self.run_dir)) from None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+                asyncio.get_running_loop().add_signal_handler(number, self._interrupt)
+        return await self._work()
 
-    def _interrupt(self, work: asyncio.Task[Any]) -> None:
-        """First signal: end the replay, or, before it began, give up. What was started is stopped either way."""
-        if not self._stop.is_set() and not self._replaying:
-            work.cancel()
+    def _interrupt(self) -> None:
+        """A person says stop: once is enough."""
+        self.interrupted = True
+        self._end_early()
+
+    def _end_early(self) -> None:
+        """End the replay, or, before it began, give up. What was started is stopped either way."""
         self._stop.set()
+        if self._bringing_up is not None:
+            self._bringing_up.cancel()
+
+    async def _ready(self) -> tuple[Workload, str, str]:
+        """`_bring_up`, unless it is called off."""
+        self._bringing_up = asyncio.create_task(self._bring_up())
+        try:
+            return await self._bringing_up
+        except asyncio.CancelledError:
+            if self._parts.failure:
+                raise RunFailed(self._parts.failure, where=str(self.run_dir / LOGS)) from None
+            raise RunFailed("interrupted before the first prompt was sent") from None
+        finally:
+            self._bringing_up = None
 
     async def _work(self) -> dict[str, Any]:
         dashboard = None
         try:
-            workload, gateway_url, control_url = await self._bring_up()
+            workload, gateway_url, control_url = await self._ready()
+            self.began = True
             if self.options.ui:
                 from ui.launch import launch
 
                 dashboard = launch(control_url)
                 self._screen.say(f"dashboard {dashboard.url}")
-            self._replaying = True
-            replaying = Replaying(gateway_url, control_url, self.clock, self._screen, self._stop)
+            end_serving = self._parts.end_serving
+            replaying = Replaying(gateway_url, control_url, self.clock, self._screen, self._stop, end_serving)
             deadline_s = max(m.deadline_s for m in self.world.models)
             first_s = self.clock.now_s()
             ledger = await replaying.run(workload.rows, first_s, self.options.duration_s, deadline_s + 10.0)
             end_s = self.clock.now_s()
         finally:
-            if dashboard is not None:
-                await asyncio.to_thread(dashboard.stop, 1.0)
-            await self._parts.stop()
+            closing = [asyncio.to_thread(dashboard.stop, 1.0)] if dashboard is not None else []
+            await asyncio.gather(self._parts.stop(), *closing)
         extent = Extent(self.options.slot_s, first_s, end_s, time.monotonic() - self._began)
         return self._conclude(workload, ledger, extent)
 
@@ -169,29 +192,35 @@ class Demo:
         missing = [m.id for m in self.world.models]
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
             while missing and time.monotonic() < until:
-                if not self._parts.control.alive:
-                    words = self._parts.control.tail()
-                    raise RunFailed(f"the controller ended: {words}", where=str(self.run_dir / LOGS))
-                async with http.get(f"{control_url}/control/v1/state") as answer:
-                    state = await answer.json() if answer.status == 200 else {}
+                if self._parts.control.given_up:
+                    raise RunFailed(self._parts.control.given_up, where=str(self.run_dir / LOGS))
+                state = await get_json(http, f"{control_url}/control/v1/state")
                 ready = {m["model"] for m in state.get("models", []) if m["replicas"] > 0}
                 missing = [m.id for m in self.world.models if m.id not in ready]
                 await asyncio.sleep(0.1)
             if missing:
                 self._screen.say(f"no replica yet of {', '.join(missing)}; their prompts will wait")
             if self.options.mode is not Mode.ACTIVE:
-                wanted = {"mode": self.options.mode.value}
-                async with http.put(f"{control_url}/control/v1/mode", json=wanted) as answer:
-                    answer.raise_for_status()
+                await self._set_mode(http, control_url)
+
+    async def _set_mode(self, http: aiohttp.ClientSession, control_url: str) -> None:
+        try:
+            wanted = {"mode": self.options.mode.value}
+            async with http.put(f"{control_url}/control/v1/mode", json=wanted) as answer:
+                answer.raise_for_status()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise RunFailed(f"the mode could not be set: {error}", where=control_url) from error
 
     def _conclude(self, workload: Workload, ledger: Ledger, extent: Extent) -> dict[str, Any]:
-        unrecorded = add_missing_rows(self.run_dir, sent_prompts(workload, ledger, self.world))
-        summary = summarise(self.run_dir, self.world, extent)
+        failures = [self._parts.failure or self._parts.control.given_up]
+        missing = missing_rows(read_prompts(self.run_dir), sent_prompts(workload, ledger, self.world))
+        failures.append(add_rows(self.run_dir, missing))
+        summary = summarise(self.run_dir, self.world, extent, missing)
         summary |= {
             "peak_pss_mib": self._parts.peak_mib,
             "wall_s": extent.wall_s,
-            "interrupted": self._stop.is_set(),
-            "caller": ledger.summary() | {"unrecorded": unrecorded},
+            "interrupted": self.interrupted,
+            "caller": ledger.summary() | {"unrecorded": len(missing)},
             "workload": {
                 "description": list(workload.description),
                 "shares": list(workload.shares),
@@ -199,9 +228,17 @@ class Demo:
                 "expected_load": workload.realised_load,
             },
         }
-        write_json(self.run_dir / SUMMARY, summary)
+        try:
+            write_json(self.run_dir / SUMMARY, summary | {"failure": _joined(failures)})
+        except RunFailed as error:
+            failures.append(error.line())
+        summary["failure"] = _joined(failures)
         self._screen.conclude(summary, str(self.run_dir))
         return summary
+
+
+def _joined(failures: list[str]) -> str:
+    return "; ".join(dict.fromkeys(filter(None, failures)))
 
 
 def sent_prompts(workload: Workload, ledger: Ledger, world: World) -> list[SentPrompt]:
@@ -212,5 +249,5 @@ def sent_prompts(workload: Workload, ledger: Ledger, world: World) -> list[SentP
         if entry.sent_s is not None:
             spec = world.model(entry.model)
             ideal_s = world.ideal_s(spec, spec.expected_service_s(size[entry.id]))
-            found.append(SentPrompt(entry.id, spec.id, entry.access_node, entry.sent_s, spec.deadline_s, ideal_s))
+            found.append(SentPrompt(entry, spec.deadline_s, ideal_s))
     return found

@@ -2,7 +2,7 @@
 
 Nodes are forked by the process that runs the demo, so that they outlive a controller that dies; the controller asks
 for a restart over the pipe it was configured through. One JSON object per line:
-    controller → parent  {"spawn": node, "call": n}
+    controller → parent  {"spawn": node, "call": n} | {"mode": "active"}
     parent → controller  {"call": n, "pid": …, "url": …} | {"call": n, "error": {…}} | {"exited": node, "pid": …}
 """
 
@@ -70,7 +70,8 @@ async def answer_launcher(
     spawn: Callable[[str], Awaitable[tuple[int, str]]],
     send: Callable[[dict[str, Any]], Awaitable[None]],
 ) -> None:
-    """The parent's side: carry out each spawn asked for on `lines` until they end."""
+    """The parent's side: carry out each spawn asked for on `lines`. Returns when the lines have ended and every spawn
+    is done: one that was asked for by a controller that died must not be forgotten half-way."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def one(message: dict[str, Any]) -> None:
@@ -91,6 +92,7 @@ async def answer_launcher(
                     task = asyncio.create_task(one(message))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
+        await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()

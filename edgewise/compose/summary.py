@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.domain.codec import to_plain
+from edgewise.domain.errors import RunFailed
 from edgewise.domain.measures import prompt_figures
 from edgewise.domain.records import PromptRow, PromptStatus, ReplicaRow
 from edgewise.domain.world import World
+from evals.ledger import Entry
 from tools.rundir import EVENTS, LineWriter, read_decisions, read_prompts, read_replica_rows
 
 
@@ -26,30 +28,48 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class SentPrompt:
-    """A prompt as its caller knows it; becomes a pending row when no router wrote one."""
+    """A prompt as its caller knows it."""
 
-    id: str
-    model: str
-    access_node: str
-    sent_s: float
+    entry: Entry
     deadline_s: float
     ideal_s: float
 
 
-def add_missing_rows(run: Path, sent: Collection[SentPrompt]) -> int:
-    """Write a `pending` row for each prompt the caller sent and the gateway left no row of. Returns how many."""
-    known = {row.id for row in read_prompts(run)}
-    missing = [s for s in sent if s.id not in known]
-    if missing:
+def missing_rows(known: Collection[PromptRow], sent: Collection[SentPrompt]) -> list[PromptRow]:
+    """A row, as the caller saw it, for each prompt that was sent and that the gateway left no row of: it was killed,
+    or had no disk to write to. One without an answer is `pending`, that is lost."""
+    ids = {row.id for row in known}
+    return [_row_of(s) for s in sent if s.entry.id not in ids]
+
+
+def _row_of(sent: SentPrompt) -> PromptRow:
+    e = sent.entry
+    status = PromptStatus.PENDING
+    if e.answered_s is not None:
+        unwell = PromptStatus.SHED if e.status == 503 else PromptStatus.FAILED
+        status = PromptStatus.COMPLETED if e.ok else unwell
+    said = "; ".join(filter(None, ("the gateway left no row of it", e.error)))
+    return PromptRow(
+        e.id, e.model, e.access_node, e.node or None, e.sent_s or 0.0, None, e.answered_s, status, None,
+        attempts=1 if e.node else 0, deadline_s=sent.deadline_s, ideal_s=sent.ideal_s,
+        stream_begun=e.answered_s is not None, error=said,
+    )  # fmt: skip
+
+
+def add_rows(run: Path, rows: Collection[PromptRow]) -> str:
+    """Append prompt rows to events.jsonl. What went wrong, in words; "" when nothing did."""
+    if not rows:
+        return ""
+    try:
         writer = LineWriter(run / EVENTS)
-        for s in missing:
-            row = PromptRow(
-                s.id, s.model, s.access_node, None, s.sent_s, None, None, PromptStatus.PENDING, None, 0,
-                deadline_s=s.deadline_s, ideal_s=s.ideal_s, error="the gateway left no row of it",
-            )  # fmt: skip
-            writer.append(to_plain(row))
-        writer.close()
-    return len(missing)
+        try:
+            for row in rows:
+                writer.append(to_plain(row))
+        finally:
+            writer.close()
+    except (RunFailed, OSError) as error:
+        return error.line() if isinstance(error, RunFailed) else f"{run / EVENTS}: {error.strerror}"
+    return ""
 
 
 def churn_per_node_hour(rows: Collection[ReplicaRow], nodes: int, hours: float) -> float:
@@ -69,9 +89,12 @@ def energy_j(prompts: Collection[PromptRow], world: World, seconds: float) -> fl
     return joules
 
 
-def summarise(run: Path, world: World, extent: Extent) -> dict[str, Any]:
-    """The figures of summary.json that the run directory's rows tell; see DESIGN of the formats in docs."""
+def summarise(run: Path, world: World, extent: Extent, more: Collection[PromptRow] = ()) -> dict[str, Any]:
+    """The figures of summary.json that the run directory's rows tell; see DESIGN of the formats in docs. more: rows
+    that belong there, whether or not they could be written."""
     prompts = read_prompts(run)
+    known = {row.id for row in prompts}
+    prompts += [row for row in more if row.id not in known]
     replicas = read_replica_rows(run)
     decisions = read_decisions(run)
     seconds = max(extent.end_s - extent.first_prompt_s, 1e-9)

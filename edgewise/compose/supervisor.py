@@ -16,11 +16,15 @@ from serving.node.config import NodeConfig
 
 
 class NodeSupervisor:
-    """Owns the fork server. `on_exit` hears of every process that ended unasked."""
+    """Owns the fork server. `on_exit` hears of every process that ended unasked, `on_lost` that the fork server did
+    (its nodes die with it). gone: nodes whose newest process has ended, by its pid."""
 
-    def __init__(self, log_path: Path, on_exit: Callable[[NodeExited], Awaitable[None]]) -> None:
+    def __init__(
+        self, log_path: Path, on_exit: Callable[[NodeExited], Awaitable[None]], on_lost: Callable[[], None]
+    ) -> None:
         self._forks = ForkServer(log=log_path)
-        self._on_exit = on_exit
+        self._on_exit, self._on_lost = on_exit, on_lost
+        self.gone: dict[str, int] = {}
         self._configs: dict[str, NodeConfig] = {}
         self.pids: dict[str, int] = {}
         self.urls: dict[str, str] = {}
@@ -54,12 +58,16 @@ class NodeSupervisor:
             config = replace(config, port=urlsplit(self.urls[node]).port or 0)
         spawned = await self._forks.spawn(config)
         self.pids[node], self.urls[node] = spawned.pid, f"http://{config.host}:{spawned.port}"
+        self.gone.pop(node, None)
         return spawned.pid, self.urls[node]
 
     async def _watch(self) -> None:
         async for event in self._forks.exits():
             if not self._stopping:
+                self.gone[event.node] = event.pid
                 await self._on_exit(event)
+        if not self._stopping:
+            self._on_lost()
 
     async def stop(self, timeout_s: float) -> None:
         self._stopping = True

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from edgewise.domain.codec import to_json
-from edgewise.domain.errors import SetupError
+from edgewise.domain.errors import RunFailed, SetupError
 from edgewise.domain.records import PromptRow
+from tools.rundir import EVENTS, LineWriter
 
 _log = logging.getLogger(__name__)
-EVENTS = "events.jsonl"
 
 
 class EventLog:
@@ -21,21 +20,18 @@ class EventLog:
         self.path = run_dir / EVENTS
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._lines = LineWriter(self.path)
         except OSError as error:
             raise SetupError(f"cannot open the event log: {error.strerror}", where=str(self.path)) from error
-        self.unwritten: list[bytes] = []
 
     def write(self, row: PromptRow) -> None:
-        self.unwritten.append(to_json(row) + b"\n")
-        while self.unwritten:
-            try:
-                written = os.write(self._handle, self.unwritten[0])
-            except OSError as error:
-                _log.error("%s: %s; %d rows kept in memory", self.path, error.strerror, len(self.unwritten))
-                return
-            rest = self.unwritten[0][written:]
-            self.unwritten[:1] = [rest] if rest else []
+        try:
+            self._lines.append_line(to_json(row))
+        except RunFailed as error:
+            _log.error("%s", error.line())
 
     def close(self) -> None:
-        os.close(self._handle)
+        try:
+            self._lines.close()
+        except RunFailed as error:
+            _log.error("%s", error.line())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,21 +134,34 @@ def row(prompt_id: str) -> PromptRow:
 
 def test_rows_the_disk_refuses_are_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = EventLog(tmp_path / "run")
-    real, room = os.write, [0]
+    with fills_up(monkeypatch, after_bytes=0):
+        log.write(row("a"))
+    with fills_up(monkeypatch, after_bytes=50):
+        log.write(row("b"))
+        assert log.path.read_bytes() == b""  # part of a line would damage the next one
+    log.write(row("c"))
+    with fills_up(monkeypatch, after_bytes=10):
+        log.write(row("d"))
+    log.close()
+    lines = log.path.read_bytes().splitlines()
+    assert [from_json(PromptRow, line).id for line in lines] == ["a", "b", "c", "d"]
+
+
+@contextlib.contextmanager
+def fills_up(monkeypatch: pytest.MonkeyPatch, after_bytes: int) -> Iterator[None]:
+    """A disk with room for so many bytes: the write that meets its end is short, those behind it fail."""
+    real, room = os.write, [after_bytes]
 
     def write(handle: int, data: bytes) -> int:
         if room[0] <= 0:
             raise OSError(28, "No space left on device")
-        room[0] -= 1
-        return real(handle, data[:50])  # short writes happen too
+        written = real(handle, data[: room[0]])
+        room[0] -= written
+        return written
 
-    monkeypatch.setattr("serving.gateway.journal.os.write", write)
-    log.write(row("a"))
-    room[0] = 100
-    log.write(row("b"))
-    log.close()
-    lines = log.path.read_bytes().splitlines()
-    assert [from_json(PromptRow, line).id for line in lines] == ["a", "b"]
+    with monkeypatch.context() as patched:
+        patched.setattr("tools.rundir.os.write", write)
+        yield
 
 
 def test_an_event_log_needs_a_folder(tmp_path: Path) -> None:
