@@ -55,8 +55,8 @@ $(VENV)/.core: requirements/core.lock pyproject.toml
 	@touch $@
 
 $(VENV)/.serving: $(VENV)/.core requirements/torch.txt requirements/serving.lock
-	@$(PIP) $(TORCH_FLAGS) -r requirements/torch.txt
 	@$(PIP) --require-hashes -r requirements/serving.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check $(TORCH_FLAGS) -r requirements/torch.txt
 	@$(BIN)/python -m edgewise.policy.precompile
 	@touch $@
 

@@ -12,7 +12,7 @@ from typing import Any
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from edgewise.control.actuator import Actuator
-from edgewise.control.carry import Carry, after, incumbent_of, take_result, ticket
+from edgewise.control.carry import Carry, after, incumbent_of, predicted, take_result, ticket, troubled
 from edgewise.control.decide import hold
 from edgewise.control.intake import URGENT, take
 from edgewise.control.state import EpochResult, Job, Ticket
@@ -129,7 +129,7 @@ class Controller:
         o = job.observation
         self.latest = ControllerState(number, o.epoch, mode, plan, o, decision, decision.notes if decision else notes)
         if mode is not Mode.OFF:
-            self._start_epoch(job, graphs)
+            self._start_epoch(job, decision, graphs)
 
     async def _decide(self, start: Ticket, graphs: _Graphs) -> tuple[Job, Decision | None]:
         if start.mode is Mode.OFF:
@@ -149,14 +149,18 @@ class Controller:
             await self._doors.record(job, decision)
         return job, decision
 
-    def _start_epoch(self, job: Job, graphs: _Graphs) -> None:
+    def _start_epoch(self, job: Job, decision: Decision | None, graphs: _Graphs) -> None:
         """Start the planner in the background when it is time; one at a time."""
+        self._epoch_due |= troubled(self._carry, decision)
         self._epoch_due |= job.observation.trigger in URGENT or job.observation.slot % self._settings.epoch_slots == 0
         if not self._epoch_due or (self._epoch is not None and not self._epoch.done()):
             return
         self._epoch_due = False
         self._doors.ask_llm = self._ports.chat is not None and not self._carry.demoted(job.observation.epoch)
-        self._carry = replace(self._carry, epochs=self._carry.epochs + 1)
+        calm = predicted(decision) if decision is not None else None
+        self._carry = replace(
+            self._carry, epochs=self._carry.epochs + 1, calm=self._carry.calm if calm is None else calm
+        )
         start = Ticket(
             decision_id=f"e-{self._carry.epochs:06d}",
             slot=job.observation.slot,

@@ -17,13 +17,17 @@ from edgewise.domain.plan import Plan, ReplicaGoal, Source
 from edgewise.settings import Settings
 
 KEPT_LIFTS = 32
+# The incumbent is in trouble when its predicted objective, which is 1 at best, is so many times as far above 1 as
+# when the planner last looked, and by at least this much.
+TROUBLE_TIMES, TROUBLE_LEAST = 2.0, 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Carry:
     """plan: in effect (None before the first active decision). asked: loads and drops asked for in `asked_epoch`.
     finished: the newest epoch result; result: the one slots take now. decisions, epochs: how many were started.
-    rests_until: epoch up to which a demoted language model is not asked."""
+    rests_until: epoch up to which a demoted language model is not asked. calm: the incumbent's predicted objective
+    when the planner was last started."""
 
     plan: Plan | None = None
     track: Track = field(default_factory=Track)
@@ -37,6 +41,7 @@ class Carry:
     epochs: int = 0
     lifts: tuple[float, ...] = ()
     rests_until: int = -1
+    calm: float = 1.0
 
     def demoted(self, epoch: int) -> bool:
         return epoch < self.rests_until
@@ -80,6 +85,18 @@ def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
     if decision.mode is not Mode.ACTIVE or not decision.plan.replicas:
         return carry
     return replace(carry, plan=decision.plan, asked=carry.asked + asked(job, decision))
+
+
+def predicted(decision: Decision) -> float | None:
+    """The incumbent's predicted objective, where the gate had to compare; None otherwise."""
+    return next((c.score.mean for c in decision.candidates if c.source == "incumbent"), None)
+
+
+def troubled(carry: Carry, decision: Decision | None) -> bool:
+    """Whether what stands is predicted to do so much worse than at the planner's last look that it should look again
+    now, not at its cadence: demand may have crept up without a step that counts as a shift."""
+    score = predicted(decision) if decision is not None else None
+    return score is not None and score - 1 > max(TROUBLE_TIMES * (carry.calm - 1), TROUBLE_LEAST)
 
 
 def incumbent_of(observation: Observation, mode: Mode, settings: Settings) -> Plan | None:
