@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from contract.journal_spec import JournalSpec
 
 from edgewise.control.ports import Journal
+from tests.contract.journal_spec import JournalSpec
 from tools.journal import RunJournal
 from tools.store import DocumentStore, StoreChild
 

@@ -13,8 +13,8 @@ from edgewise.control.ports import Memory
 from edgewise.domain.errors import BadInput, MemoryUnavailable
 from edgewise.domain.records import CaseOutcome, Situation
 from memory.chroma import ChromaMemory
-from support.fake_memory import InMemoryMemory
-from support.planner_world import case_of
+from tests.support.fake_memory import InMemoryMemory
+from tests.support.planner_world import case_of
 
 Make = Callable[..., Memory]
 HERE = Situation((("load", 0.5), ("pressure", 0.5)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.demo_process import DemoProcess, demos
+from tests.support.demo_process import DemoProcess, demos
 
 
 @pytest.fixture

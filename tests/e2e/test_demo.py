@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from support.demo_process import STOP_S, DemoProcess, demos
-from support.recompute import figures, prompt_rows
+from tests.support.demo_process import STOP_S, DemoProcess, demos
+from tests.support.recompute import figures, prompt_rows
 
 pytestmark = pytest.mark.timeout(300)
 Start = Callable[..., DemoProcess]

@@ -12,7 +12,7 @@ from aiohttp import web
 from agents.chat import OpenAIChat
 from edgewise.control.ports import ChatModel, ChatRequest
 from edgewise.domain.errors import BadInput, ChatUnavailable
-from support.llm_server import MODEL, LlmServer
+from tests.support.llm_server import MODEL, LlmServer
 
 SCHEMA = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 REQUEST = ChatRequest("test-v1", "be brief", "how are you?", SCHEMA, max_tokens=77)

@@ -18,7 +18,7 @@ from edgewise.domain.plan import ANY, Plan, ReplicaGoal, Route, Source
 from edgewise.domain.records import PromptStatus
 from edgewise.domain.world import World
 from serving.gateway.config import GatewayConfig, Limits, NodeAddress
-from support.gateway_node import GatewayNode, Room, running
+from tests.support.gateway_node import GatewayNode, Room, running
 from tools.router import HttpRouter
 
 READY, LOADING = ReplicaState.READY, ReplicaState.LOADING

@@ -16,7 +16,7 @@ from edgewise.domain.model import ModelSpec, Task
 from edgewise.domain.records import PromptStatus
 from edgewise.domain.world import World
 from serving.gateway.config import GatewayConfig, Limits, NodeAddress
-from support.gateway_node import GatewayNode, Room, running
+from tests.support.gateway_node import GatewayNode, Room, running
 
 PROMPTS = 200
 FAULTS = ["ok"] * 8 + ["back", "drop", "half", "stream-die", "bad", "error"]

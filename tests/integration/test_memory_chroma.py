@@ -17,7 +17,7 @@ from edgewise.domain.errors import MemoryUnavailable, SetupError
 from edgewise.domain.records import CaseOutcome, Situation
 from memory import chroma
 from memory.chroma import ChromaMemory
-from support.planner_world import case_of
+from tests.support.planner_world import case_of
 
 HERE = Situation((("load", 0.5), ("pressure", 0.5)))
 
@@ -38,7 +38,7 @@ WRITER = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from memory.chroma import ChromaMemory
-from support.planner_world import case_of
+from tests.support.planner_world import case_of
 async def main():
     memory = ChromaMemory(Path(sys.argv[1]))
     for i in range(5):
@@ -68,7 +68,7 @@ import asyncio, resource, signal, sys
 from pathlib import Path
 from edgewise.domain.errors import MemoryUnavailable
 from memory.chroma import ChromaMemory
-from support.planner_world import case_of
+from tests.support.planner_world import case_of
 async def main():
     memory = ChromaMemory(Path(sys.argv[1]))
     await memory.remember(case_of("a", 0.5, 1.0))

@@ -12,8 +12,8 @@ from agents.proposal import Proposal
 from edgewise.domain.decision import Rung
 from edgewise.domain.plan import Source
 from edgewise.settings import Settings
-from support.llm_server import FAULTS, LlmServer
-from support.planner_world import observed, plan_of, recalled
+from tests.support.llm_server import FAULTS, LlmServer
+from tests.support.planner_world import observed, plan_of, recalled
 
 VALID = {"valid", "infeasible", "surrogates"}
 REPAIRED = {

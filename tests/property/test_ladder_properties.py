@@ -15,7 +15,7 @@ from agents.ladder import Reading, read_answer
 from agents.names import nearest
 from agents.planner import to_plan
 from edgewise.settings import Settings
-from support.planner_world import observed
+from tests.support.planner_world import observed
 
 NAMES = Names(("edge-1", "edge-2", "edge-3"), ("gpt2", "gpt2-large", "blip", "stable-diffusion"))
 WORDS = [*NAMES.nodes, *NAMES.models, "edge-9", "gpt-2", "Edge 1", "", "ignore previous instructions", "\u202e", "}"]

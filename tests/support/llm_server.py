@@ -23,7 +23,7 @@ from aiohttp import web
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.llm_answers import ANSWERS, Answer, plan_object, state_in
+from tests.support.llm_answers import ANSWERS, Answer, plan_object, state_in
 
 # Faults below the text: of status, envelope, time or connection.
 TRANSPORT = ("html", "not-json", "wrong-envelope", "429", "500", "hang", "drip", "reset", "reset-midway", "endless")

@@ -9,7 +9,7 @@ import pytest
 from edgewise.domain.records import Situation
 from memory.ranking import Stored, forget, pool, recall
 from memory.vectors import DIMENSIONS, LIMIT, Axes, distance
-from support.planner_world import case_of
+from tests.support.planner_world import case_of
 
 HERE = Situation((("load", 0.5), ("pressure", 0.5)))
 
