@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
+from edgewise.compose.resume import past_decisions
+from edgewise.domain.decision import Realised
 from edgewise.domain.errors import StoreUnavailable
 from edgewise.domain.records import SlotSummary
+from tests.contract.journal_spec import decision_of as some_decision
 from tools.journal import RunJournal
+from tools.rundir import read_decisions
 from tools.store import DocumentStore, StoreChild
 
 
@@ -68,6 +74,40 @@ async def test_rows_of_a_dead_store_are_kept_for_the_next(store_child: StoreChil
     assert [r["n"] for r in await back.newest("rows", "n", 9)] == [7]
     await back.aclose()
     assert not (tmp_path / "spool.jsonl").exists()
+
+
+async def test_rows_are_kept_even_when_the_process_is_given_little_time_to_end(tmp_path: Path) -> None:
+    gone = DocumentStore("mongodb://127.0.0.1:9", "kept", tmp_path)
+    gone.start()
+    for number in range(3):
+        gone.put("rows", {"_id": number, "n": number})
+    with pytest.raises(StoreUnavailable):
+        await gone.flush(timeout_s=1.5)
+    closing = asyncio.create_task(gone.aclose(timeout_s=30.0))
+    await asyncio.wait({closing}, timeout=0.5)
+    assert len((tmp_path / "spool.jsonl").read_text().splitlines()) == 3
+    await asyncio.wait_for(closing, 20)
+
+
+async def test_outcomes_that_a_killed_journal_had_not_written_come_from_the_store(
+    store_child: StoreChild, tmp_path: Path
+) -> None:
+    store = DocumentStore(store_child.url, "outcomes", tmp_path)
+    store.start()
+    killed = RunJournal(tmp_path, store)
+    for slot in range(2):
+        await killed.decision(some_decision(slot))
+    await killed.decision(replace(some_decision(0), realised=Realised(2, 7, 1.5, 2.5)))
+    await killed.flush()
+    await store.aclose()
+    assert "realised" not in read_decisions(tmp_path)[0]
+    again = DocumentStore(store_child.url, "outcomes", tmp_path)
+    again.start()
+    later = RunJournal(tmp_path, again, past=past_decisions(tmp_path, 1e9))
+    await later.take_revisions()
+    await later.aclose()
+    lines = read_decisions(tmp_path)
+    assert [("realised" in line) for line in lines] == [True, False]
 
 
 async def test_a_journal_reads_slots_of_an_earlier_process_from_the_store(

@@ -56,10 +56,10 @@ class DemoProcess:
             assert time.monotonic() < until, f"waited {timeout_s} s in vain: {self.errors.read_text()[-2000:]}"
             time.sleep(0.1)
 
-    def finish(self, timeout_s: float = 150.0) -> dict[str, Any]:
-        """Wait for the end; the JSON document of its stdout."""
+    def finish(self, timeout_s: float = 150.0, code: int = 0) -> dict[str, Any]:
+        """Wait for the end with that exit code; the JSON document of its stdout."""
         out, _ = self.process.communicate(timeout=timeout_s)
-        assert self.process.returncode == 0, self.errors.read_text()[-3000:]
+        assert self.process.returncode == code, self.errors.read_text()[-3000:]
         return dict(json.loads(out))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgewise.domain.errors import BadInput, SetupError
 from tools import rundir
-from tools.rundir import LineWriter, create_run_dir, read_lines, write_json
+from tools.rundir import LineWriter, create_run_dir, forget_run_dir, read_lines, write_json
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -57,3 +57,17 @@ def test_two_writers_share_a_file_line_by_line(tmp_path: Path) -> None:
 def test_a_document_is_written_whole(tmp_path: Path) -> None:
     write_json(tmp_path / "summary.json", {"slots": 3})
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_a_run_that_came_to_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    made = create_run_dir(tmp_path / "run")
+    (made / "logs" / "control.log").write_text("x")
+    forget_run_dir(made, keep_folder=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_before_stays(tmp_path: Path) -> None:
+    create_run_dir(tmp_path)
+    (tmp_path / "events.jsonl").write_text("")
+    forget_run_dir(tmp_path, keep_folder=True)
+    assert list(tmp_path.iterdir()) == []
