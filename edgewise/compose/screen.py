@@ -36,9 +36,15 @@ class Screen:
         if not self._console.is_terminal:
             yield
             return
-        with Live(console=self._console, auto_refresh=False, transient=True) as self._live:
+        self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        with contextlib.suppress(OSError):
+            self._live.start()
+        try:
             yield
-        self._live = None
+        finally:
+            with contextlib.suppress(OSError):
+                self._live.stop()
+            self._live = None
 
     def show(
         self,
