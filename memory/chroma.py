@@ -26,6 +26,9 @@ T = TypeVar("T")
 COLLECTION = "cases-v1"
 KEEP = 10_000
 MIN_FREE_MIB = 16  # an empty Chroma folder takes less than one; the rest is room for a run's cases
+# Chroma 1 waits for ever, and holds the interpreter's lock, when the disk fills up under a write: none is begun with
+# less room than this.
+WRITE_FREE_MIB = 4
 
 _log = logging.getLogger(__name__)
 
@@ -52,13 +55,13 @@ class ChromaMemory:
         return await self._call(lambda: self._recall(situation, count))
 
     async def remember(self, case: Case) -> None:
-        await self._call(lambda: self._remember(case))
+        await self._call(lambda: self._remember(case), writes=True)
 
     async def score(self, case_id: str, outcome: CaseOutcome) -> None:
         """Adds what was measured. A case that is not there (it may have been forgotten) is no error."""
         if not math.isfinite(outcome.objective):
             raise BadInput(f"an outcome needs a finite objective, not {outcome.objective}", where=f"case {case_id}")
-        await self._call(lambda: self._score(case_id, outcome))
+        await self._call(lambda: self._score(case_id, outcome), writes=True)
 
     async def count(self) -> int:
         return await self._call(lambda: int(self._collection.count()))
@@ -70,15 +73,17 @@ class ChromaMemory:
         await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
         self._worker.shutdown(wait=False)
 
-    async def _call(self, work: Callable[[], T]) -> T:
+    async def _call(self, work: Callable[[], T], writes: bool = False) -> T:
         """Runs `work` on the worker with the folder open. Every failure becomes MemoryUnavailable."""
         if self._closed:
             raise MemoryUnavailable("the case memory is closed", where=str(self._path))
-        return await asyncio.get_running_loop().run_in_executor(self._worker, self._guarded, work)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, self._guarded, work, writes)
 
-    def _guarded(self, work: Callable[[], T]) -> T:
+    def _guarded(self, work: Callable[[], T], writes: bool) -> T:
         try:
             self._open()
+            if writes:
+                _room(self._path, WRITE_FREE_MIB)
             return work()
         except EdgewiseError as error:
             raise MemoryUnavailable(error.message, where=error.where, hint=error.hint) from error
@@ -172,13 +177,18 @@ def _usable(path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=path) as probe:
             probe.write(b"\0" * 4096)
             probe.flush()
-        free_mib = shutil.disk_usage(path).free / 2**20
+        _room(path, MIN_FREE_MIB)
     except OSError as error:
         hint = "choose another folder, or make it writable"
         message = f"the case memory's folder cannot be written: {error.strerror}"
         raise SetupError(message, where=str(path), hint=hint) from error
-    if free_mib < MIN_FREE_MIB:
-        message = f"no room for the case memory: {free_mib:.1f} MiB free, {MIN_FREE_MIB} MiB needed"
+
+
+def _room(path: Path, needed_mib: int) -> None:
+    """Raises SetupError when the disk has less room than that."""
+    free_mib = shutil.disk_usage(path).free / 2**20
+    if free_mib < needed_mib:
+        message = f"no room for the case memory: {free_mib:.1f} MiB free, {needed_mib} MiB needed"
         raise SetupError(message, where=str(path), hint="free some space or choose another disk")
 
 

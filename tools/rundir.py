@@ -120,6 +120,7 @@ def write_json(path: Path, value: Any) -> None:
         partial.write_bytes(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
         partial.replace(path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise RunFailed(f"cannot write: {error.strerror}", where=str(path), hint="free some disk") from error
 
 

@@ -100,6 +100,12 @@ class Child:
             self._process.stdin.write(orjson.dumps(message) + b"\n")
             await self._process.stdin.drain()
 
+    def kill(self) -> None:
+        """SIGKILL, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._process is not None:
+                self._process.kill()
+
     async def stop(self, timeout_s: float) -> bool:
         """SIGTERM, then SIGKILL past the timeout. True when it ended by itself."""
         process = self._process

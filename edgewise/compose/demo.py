@@ -213,6 +213,8 @@ class Demo:
 
     def _conclude(self, workload: Workload, ledger: Ledger, extent: Extent) -> dict[str, Any]:
         failures = [self._parts.failure or self._parts.control.given_up]
+        if ledger.lost and not self.interrupted:
+            failures.append(f"{ledger.lost} of {ledger.sent} prompts got no answer")
         missing = missing_rows(read_prompts(self.run_dir), sent_prompts(workload, ledger, self.world))
         failures.append(add_rows(self.run_dir, missing))
         summary = summarise(self.run_dir, self.world, extent, missing)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 
 from edgewise.compose.children import Child
@@ -23,8 +25,10 @@ from edgewise.domain.codec import to_json
 from edgewise.domain.decision import Mode
 from edgewise.domain.errors import EdgewiseError
 
+HUNG_S = 30.0  # a controller whose API is silent for so long is ended and started again
 MAX_RESTARTS = 3  # in one run: a controller that dies again and again has a reason that a restart does not cure
 _REST_S = 0.5  # before a restart, doubled each time
+_PROBE_S = 2.0
 
 
 class ControlKeeper:
@@ -96,7 +100,25 @@ class ControlKeeper:
     async def _attend(self) -> None:
         """Carry out what the controller asks for until it ends."""
         self._last_word = ""
-        await answer_launcher(self._heard(), self._nodes.spawn, self._child.send)
+        watching = asyncio.create_task(self._end_when_hung())
+        try:
+            await answer_launcher(self._heard(), self._nodes.spawn, self._child.send)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _end_when_hung(self) -> None:
+        assert self._config is not None
+        url = f"http://{self._config.host}:{self._config.port}/control/v1/mode"
+        heard_s = time.monotonic()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PROBE_S)) as http:
+            while time.monotonic() - heard_s < HUNG_S:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with http.get(url):
+                        heard_s = time.monotonic()
+                await asyncio.sleep(_PROBE_S)
+        self._last_word = f"silent for {HUNG_S:g} s"
+        self._child.kill()
 
     async def _heard(self) -> AsyncIterator[bytes]:
         async for line in self._child.lines():

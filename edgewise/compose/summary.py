@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,10 @@ def add_rows(run: Path, rows: Collection[PromptRow]) -> str:
         return ""
     try:
         writer = LineWriter(run / EVENTS)
-        try:
-            for row in rows:
+        for row in rows:
+            with suppress(RunFailed):  # kept; closing says how many were
                 writer.append(to_plain(row))
-        finally:
-            writer.close()
+        writer.close()
     except (RunFailed, OSError) as error:
         return error.line() if isinstance(error, RunFailed) else f"{run / EVENTS}: {error.strerror}"
     return ""

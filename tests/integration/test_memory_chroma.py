@@ -154,3 +154,18 @@ async def test_calls_from_many_tasks_at_once(tmp_path: Path) -> None:
     assert all(len(found) == 3 and found[0].case.id == "c5" for found in recalls)
     assert all(found == recalls[0] for found in recalls)
     await memory.aclose()
+
+
+async def test_nothing_is_written_to_a_disk_that_is_nearly_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = ChromaMemory(tmp_path)
+    await memory.remember(case_of("a", 0.5, 1.0))
+    with monkeypatch.context() as full:
+        full.setattr(chroma, "WRITE_FREE_MIB", 1e12)
+        with pytest.raises(MemoryUnavailable, match="no room for the case memory"):
+            await memory.remember(case_of("b", 0.5, 1.0))
+        assert len(await memory.recall(HERE, 5)) == 1
+    await memory.remember(case_of("c", 0.5, 1.0))
+    assert await memory.count() == 2
+    await memory.aclose()

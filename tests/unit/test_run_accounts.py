@@ -52,7 +52,7 @@ def test_a_disk_that_is_full_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as full:
         full.setattr(rundir.os, "write", refuse)
-        words = add_rows(tmp_path, [row("a")])
-    assert "No space left on device" in words
+        words = add_rows(tmp_path, [row("a"), row("b")])
+    assert "No space left on device; rows not written: 2" in words
     assert "free some disk" in words
     assert str(tmp_path) in words
