@@ -1,23 +1,33 @@
 #!/usr/bin/env bash
-# test.sh PYTEST [ARGS…]: all tests that are not slow. With a cluster, its tests run beside the rest, since they mostly
-# wait for it; their output follows at the end. With ARGS, just pytest with them.
+# test.sh PYTEST [ARGS…]: all tests that are not slow, in three streams side by side: those of pure code, those on a
+# cluster (which mostly wait for it), and those that start the real parts. The output of the first two follows at the
+# end. With ARGS, just pytest with them.
 set -u
 pytest=$1
 shift
-beside=tests/contract/test_cluster_kubernetes.py
-if [ -z "${KUBECONFIG:-}" ] || [ $# -gt 0 ]; then
+if [ $# -gt 0 ]; then
     exec "$pytest" -m "not slow" "$@"
 fi
-log=$(mktemp)
-"$pytest" -m "not slow" -p no:cacheprovider "$beside" >"$log" 2>&1 &
-cluster=$!
-trap 'kill "$cluster" 2>/dev/null; rm -f "$log"' EXIT
+cluster=tests/contract/test_cluster_kubernetes.py
+logs=$(mktemp -d)
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$logs"' EXIT
 trap 'exit 130' INT TERM
-"$pytest" -m "not slow" --ignore="$beside"
-rest=$?
-wait "$cluster"
-with_cluster=$?
-echo
-echo "On the cluster:"
-cat "$log"
-exit $((rest != 0 ? rest : with_cluster))
+beside() { # NAME TESTS…
+    local name=$1
+    shift
+    "$pytest" -m "not slow" -p no:cacheprovider "$@" >"$logs/$name" 2>&1 &
+    pids+=($!)
+}
+beside pure tests/unit tests/golden tests/property
+beside cluster "$cluster" -rs
+"$pytest" -m "not slow" tests/contract tests/integration tests/e2e --ignore="$cluster"
+failed=$?
+for pid in "${pids[@]}"; do
+    wait "$pid" || failed=1
+done
+for name in pure cluster; do
+    printf '\nBeside it, %s:\n' "$name"
+    cat "$logs/$name"
+done
+exit "$failed"

@@ -257,6 +257,7 @@ def test_an_empty_run_says_so_and_then_fills(browser: Any, live: Live) -> None:
             see_metric(page, "Completed", "1 / 4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["now", "decisions"])
 def test_pictures_for_the_documentation(stored: tuple[str, str], tmp_path: Path, page: str) -> None:
     picture = tmp_path / f"{page}.png"

@@ -61,6 +61,7 @@ def run_page(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(script, process.returncode, out, err)
 
 
+@pytest.mark.slow
 def test_the_trace_is_replayed(tmp_path: Path) -> None:
     done = run_page("trace", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -68,6 +68,7 @@ def assert_ended_with_a_word(demo: DemoProcess, words: str) -> dict[str, Any]:
     return summary
 
 
+@pytest.mark.slow
 def test_a_dead_gateway_ends_the_run_and_every_prompt_is_counted(start_demo: Start) -> None:
     demo = start_demo("--duration", "120", "--nodes", "2")
     demo.wait_for(lambda: demo.prompts() >= 5)
