@@ -151,7 +151,7 @@ def timeline_figure(rows: Sequence[DecisionRow], picked: str = "") -> go.Figure:
         figure.add_hline(
             y=level,
             line={"dash": "dot", "color": OTHER},
-            annotation_text=f"gain needed: {level:g} %",
+            annotation_text=f"gain needed: {level:.1f} %",
             annotation_position="top left",
         )
     figure.update_xaxes(title="decided at (s since the start)")
