@@ -3,8 +3,8 @@
 # root on Debian; otherwise says what is missing, and the tests that need it skip with a reason.
 set -u
 missing=()
-need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
-need chromium chromium
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}"); }
+need chromium chromium fonts-dejavu-core
 need prometheus prometheus
 need debootstrap debootstrap
 [ ${#missing[@]} -eq 0 ] && exit 0
