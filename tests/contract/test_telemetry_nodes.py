@@ -81,6 +81,7 @@ def prometheus(scene: Scene, tmp_path: Path) -> Iterator[str]:
         server.stop()
 
 
+@pytest.mark.slow  # on a machine that starves the gateway its scrapes time out, and the window begins anew
 async def test_both_readers_see_what_happened(real_nodes: RealNodes, scene: Scene, prometheus: str) -> None:
     scrape = ScrapeTelemetry(lambda: scene.sources, real_nodes.clock, WINDOW_S, 0.2)
     stored = PrometheusTelemetry(prometheus, real_nodes.clock, WINDOW_S)
