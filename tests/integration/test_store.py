@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,17 +76,22 @@ async def test_rows_of_a_dead_store_are_kept_for_the_next(store_child: StoreChil
     assert not (tmp_path / "spool.jsonl").exists()
 
 
+async def eventually(condition: Callable[[], bool], tries: int = 400) -> None:
+    """Look every 50 ms until it holds."""
+    for _ in range(tries):
+        if condition():
+            return
+        await asyncio.sleep(0.05)
+
+
 async def test_rows_are_kept_even_when_the_process_is_given_little_time_to_end(tmp_path: Path) -> None:
     gone = DocumentStore("mongodb://127.0.0.1:9", "kept", tmp_path)
     gone.start()
     for number in range(3):
         gone.put("rows", {"_id": number, "n": number})
-    until = time.monotonic() + 20
-    while not gone._failing and time.monotonic() < until:  # the first refusal may take a while on a busy machine
-        await asyncio.sleep(0.05)
+    await eventually(lambda: gone._failing)  # the first refusal may take a while on a busy machine
     closing = asyncio.create_task(gone.aclose(timeout_s=30.0))
-    while not (tmp_path / "spool.jsonl").exists() and time.monotonic() < until:
-        await asyncio.sleep(0.05)
+    await eventually((tmp_path / "spool.jsonl").exists)
     assert len((tmp_path / "spool.jsonl").read_text().splitlines()) == 3
     await asyncio.wait_for(closing, 20)
 
