@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgewise.domain.errors import EdgewiseError
+from edgewise.domain.errors import BadInput, EdgewiseError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
@@ -279,7 +279,25 @@ def main() -> None:
     from edgewise.policy.precompile import use_kernel_cache
 
     use_kernel_cache()
-    cli(prog_name="edgewise")
+    try:
+        cli(prog_name="edgewise", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        wrong = BadInput(error.format_message(), hint=_help_hint(error))
+        sys.exit(guarded(lambda: _raise(wrong), "--json" in sys.argv))
+    except click.Abort:
+        sys.exit(1)
+
+
+def _help_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"see {context.command_path} --help" if context else ""
+
+
+def _raise(error: Exception) -> int:
+    raise error
 
 
 if __name__ == "__main__":

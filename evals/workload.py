@@ -33,6 +33,7 @@ WORK_BEFORE = {
     ModelClass.IMAGE_GENERATION: 0.50,
 }
 WORK_AFTER = WORK_BEFORE | {ModelClass.TEXT_LARGE: 0.53, ModelClass.IMAGE_GENERATION: 0.12}
+MAX_PROMPTS = 1_000_000  # all are made before the first is sent, about 2 KiB each
 MAX_RATE_PER_S = 40.0  # above this a small machine is busy with HTTP, not with models
 
 
@@ -121,11 +122,13 @@ def trace_workload(
     whole = Supply(file, rows[0].model_class, specs[0], rows, costs, tape, 0)
     notes: tuple[str, ...] = ()
     if speedup is not None:
-        warped = _once(warp_by_rate(tape, 0, speedup, 0.0, duration_s))
+        # One round at most: a clock that runs fast must not unroll the trace a thousand times first.
+        warped = _once(warp_by_rate(tape, 0, speedup, 0.0, min(duration_s, tape.round_s / speedup)))
     else:
         wanted = whole.count_for(0, capacity_cores * target_load * duration_s)
         count = min(wanted, max(1, int(max_rate_per_s * duration_s)))
         notes = (_capped(max_rate_per_s),) if count < wanted else ()
+        _check_count(count)
         warped = warp(tape, 0, Stretch(0.0, duration_s, count))
     return assemble(
         list(_by_model(whole, warped, specs, world)),
@@ -195,7 +198,15 @@ def _counts(
             wanted = {model: max(1, int(n * factor)) for model, n in wanted.items()}
         used.update(wanted)
         counts.append(wanted)
+        _check_count(used.total())
     return counts, [_capped(max_rate_per_s)] if capped else []
+
+
+def _check_count(prompts: int) -> None:
+    if prompts > MAX_PROMPTS:
+        raise BadInput(
+            f"more than {MAX_PROMPTS:,} prompts would be sent", hint="choose a shorter duration or a lower load"
+        )
 
 
 def _capped(max_rate_per_s: float) -> str:

@@ -77,6 +77,10 @@ def create_run_dir(path: Path) -> Path:
     """Make an empty run directory. Raises BadInput when it holds a run already or cannot be made, SetupError when
     the disk under it has too little room for a store."""
     where = str(path)
+    try:
+        path.exists()
+    except OSError as error:  # a name that no file system takes
+        raise BadInput(f"cannot make the run directory: {error.strerror}", where=where[:80]) from error
     if path.exists() and not path.is_dir():
         raise BadInput("not a folder", where=where, hint="give --out a folder that is new or empty")
     if path.is_dir() and any(path.iterdir()):

@@ -7,6 +7,7 @@ choose the load, let the controller place models, replay, wait for answers, stop
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from edgewise.compose.config import ControlConfig, NodeAddress
+from edgewise.compose.daemon import in_daemon
 from edgewise.compose.demo_load import measure, plan_workload
 from edgewise.compose.demo_world import (
     host_cores,
@@ -58,7 +60,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         plan_workload(options, world)  # a bad row is found before anything starts
     sources = sources_for(options.models, world.models)
     folder = run_folder(options.out)
-    existed = folder.exists()
+    existed = os.path.exists(folder)  # noqa: PTH110  unlike Path.exists it takes any name
     demo = Demo(options, world, create_run_dir(folder), sources)
     try:
         return asyncio.run(demo.run())
@@ -141,7 +143,7 @@ class Demo:
         self._screen.say("measuring what a prompt takes here")
         measured = replace(self.world, models=await measure(self._parts.nodes.urls, self.world))
         await self._parts.nodes.limit_cpu({n.id: n.speed for n in self.world.nodes})
-        workload = plan_workload(self.options, measured)
+        workload = await in_daemon(lambda: plan_workload(self.options, measured))
         speed = max(n.speed for n in self.world.nodes)
         self.world = replace(measured, models=with_means(measured.models, workload.rows, speed))
         for line in workload.description:

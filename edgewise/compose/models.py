@@ -29,9 +29,10 @@ def make_tiny_models(folder: Path | None) -> dict[str, str]:
         check=False,
     )
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines()
+        words = done.stderr.strip().splitlines() or ["it said nothing"]
+        why = words[-1].removeprefix(f"{SetupError.__module__}.{SetupError.__name__}: ")
         raise SetupError(
-            f"the tiny checkpoints could not be made: {words[-1] if words else 'it said nothing'}",
+            f"the tiny checkpoints could not be made: {why}",
             where=str(target),
             hint="make demo installs what is needed; `edgewise doctor` says what is missing",
         )

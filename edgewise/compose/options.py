@@ -6,12 +6,14 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from edgewise.domain.decision import Mode
 from edgewise.domain.errors import BadInput
 from tools.process import require_free
 
 HOST = "127.0.0.1"
+_MOST = 10_000_000  # of seconds and factors; whoever asks for more has mistyped
 # GiB per node, repeated for more nodes. The four models need 11.5 together and the largest 5, so that no node holds
 # them all, few hold the largest, and what stands where has to change when demand does. Below three nodes there must
 # still be room for every kind.
@@ -52,6 +54,14 @@ def run_folder(out: Path | None, now: datetime | None = None) -> Path:
     return Path("runs") / f"{stamp}-{secrets.token_hex(3)}"
 
 
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in text
+    except ValueError:  # an unfinished [IPv6] address, a port that is none
+        return False
+
+
 def check(options: DemoOptions) -> None:
     """Raise BadInput for what cannot work, before anything is started."""
     for name, value, least in (
@@ -66,11 +76,11 @@ def check(options: DemoOptions) -> None:
         ("--llm-timeout", options.llm_timeout_s),
         ("--speedup", options.speedup),
     ):
-        if seconds is not None and not 0 < seconds < 1e7:
-            raise BadInput(f"{name} {seconds}: must be a number above 0")
+        if seconds is not None and not 0 < seconds < _MOST:
+            raise BadInput(f"{name} {seconds:g}: must be a number above 0 and below {_MOST:,}")
     if options.nodes > 200:
         raise BadInput(f"--nodes {options.nodes}: at most 200 processes on one machine")
-    if options.llm_url and not options.llm_url.startswith(("http://", "https://")):
+    if options.llm_url and not _is_url(options.llm_url):
         raise BadInput(f"--llm {options.llm_url!r} is not a URL", hint="it looks like http://127.0.0.1:11434/v1")
     if options.trace is not None and not options.trace.is_file():
         raise BadInput("no such trace file", where=str(options.trace), hint="--trace takes a CSV or CSV.GZ file")

@@ -29,6 +29,8 @@ def read_config(path: Path, kind: type[T], defaults: dict[str, Any] | None = Non
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"cannot read the configuration: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise BadInput("the configuration is not UTF-8 text", where=str(path)) from error
     except yaml.YAMLError as error:
         raise BadInput(f"not YAML: {' '.join(str(error).split())[:200]}", where=str(path)) from error
     if not isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -100,7 +101,12 @@ def test_no_disk_space_for_the_store(tmp_path: Path) -> None:
         (("--nodes", "0"), "--nodes"),
         (("--duration", "-1"), "--duration"),
         (("--duration", "nan"), "--duration"),
+        (("--nodes", "seven"), "--nodes"),
+        (("--wat",), "--wat"),
+        (("--duration", "1e9"), "10,000,000"),
         (("--llm", "localhost"), "http://"),
+        (("--llm", "http://"), "http://"),
+        (("--llm", "http://[::1"), "http://"),
         (("--trace", "nowhere.csv"), "nowhere.csv"),
         (("--port", "70000"), "--port"),
         (("--speedup", "0"), "--speedup"),
@@ -112,11 +118,35 @@ def test_options_that_cannot_be(tmp_path: Path, arguments: tuple[str, ...], word
 
 
 def test_errors_are_json_too(tmp_path: Path) -> None:
-    import json
-
     done = edgewise("demo", "--nodes", "0", "--json", cwd=tmp_path)
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["code"] == "bad_input"
+
+
+def test_wrong_usage_is_json_too(tmp_path: Path) -> None:
+    done = edgewise("demo", "--nodes", "seven", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--nodes" in json.loads(done.stdout)["error"]["message"]
+
+
+def test_a_name_no_file_system_takes(tmp_path: Path) -> None:
+    assert_refused(edgewise("demo", "--out", "a" * 300, cwd=tmp_path), "too long")
+
+
+@pytest.mark.parametrize("command", ["serve", "gateway", "control"])
+def test_a_configuration_that_is_no_text(tmp_path: Path, command: str) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
+    assert_refused(edgewise(command, "--config", "c.yaml", cwd=tmp_path), "c.yaml", "UTF-8")
+
+
+def test_only_the_next_port_is_busy(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = edgewise("demo", "--port", str(port - 1), "--out", "run", cwd=tmp_path)
+    assert_refused(done, str(port), "in use", "--port")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_is_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -156,6 +157,27 @@ def test_an_explicit_trace_is_played_from_its_first_row_by_its_clock(tmp_path: P
     assert workload.rows[0].access_node == "edge-3"
     (shares,) = workload.shares
     assert shares == pytest.approx(dict.fromkeys(("gpt2", "gpt2-large", "blip"), 1 / 3))
+
+
+def test_a_trace_on_a_racing_clock_is_one_burst_and_costs_no_more_than_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    write_trace(path, [TraceRow(float(i), ModelClass.TEXT_SMALL, "x", 5, 5) for i in range(1000)])
+    tracemalloc.start()
+    workload = trace_workload(path, WORLD, PROFILES, 100.0, 2.0, 0.5, speedup=1e6)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(workload.rows) == 1000
+    assert peak < 50 * 2**20
+
+
+def test_more_prompts_than_fit_in_memory_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("evals.workload.MAX_PROMPTS", 10)
+    with pytest.raises(BadInput, match="more than 10 prompts"):
+        default_workload(WORLD, PROFILES, None, 60.0, 2.0, 0.5)
+    path = tmp_path / "t.csv"
+    write_trace(path, [TraceRow(float(i), ModelClass.TEXT_SMALL, "x", 5, 5) for i in range(3)])
+    with pytest.raises(BadInput, match="more than 10 prompts"):
+        trace_workload(path, WORLD, PROFILES, 60.0, 2.0, 0.5)
 
 
 def test_without_a_speedup_an_explicit_trace_is_warped_to_the_load() -> None:
