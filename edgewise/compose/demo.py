@@ -34,7 +34,8 @@ from edgewise.compose.replaying import Replaying, get_json
 from edgewise.compose.screen import Screen
 from edgewise.compose.summary import Extent, SentPrompt, add_rows, missing_rows, summarise
 from edgewise.domain.decision import Mode
-from edgewise.domain.errors import BadInput, EdgewiseError, RunFailed
+from edgewise.domain.errors import BadInput, EdgewiseError, LoadFailed, RunFailed, SetupError
+from edgewise.domain.model import ModelSpec
 from edgewise.domain.world import World
 from edgewise.settings import load_settings
 from evals.bundle import Workload
@@ -141,7 +142,7 @@ class Demo:
         await self._parts.start()
         await self._parts.spawn_nodes([self._node_config(i) for i in range(self.options.nodes)])
         self._screen.say("measuring what a prompt takes here")
-        measured = replace(self.world, models=await measure(self._parts.nodes.urls, self.world))
+        measured = replace(self.world, models=await self._measure())
         await self._parts.nodes.limit_cpu({n.id: n.speed for n in self.world.nodes})
         workload = await in_daemon(lambda: plan_workload(self.options, measured))
         speed = max(n.speed for n in self.world.nodes)
@@ -155,6 +156,14 @@ class Demo:
         self._screen.say(f"gateway {gateway_url}   control API {control_url}   run directory {self.run_dir}")
         await self._placed(control_url)
         return workload, gateway_url, control_url
+
+    async def _measure(self) -> tuple[ModelSpec, ...]:
+        """The first time that weights are read: a checkpoint that is broken shows here."""
+        try:
+            return await measure(self._parts.nodes.urls, self.world)
+        except LoadFailed as error:
+            hint = "make or fetch that checkpoint again (edgewise models tiny | pull), or give other --models"
+            raise SetupError(error.message, hint=hint) from error
 
     def _node_config(self, index: int) -> NodeConfig:
         world = self.world

@@ -10,7 +10,7 @@ from edgewise.domain.model import Task
 from serving.checkpoints import Source
 from serving.engines.base import CaptionRequest, OnStep, OnText, Output, Request
 from serving.engines.libraries import import_libraries
-from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory
+from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory, require_vocabulary
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +34,7 @@ class CaptionEngine:
         files = {"cache_dir": source.cache_dir, "local_files_only": True}
         with loading(source):
             self._tokenizer = AutoTokenizer.from_pretrained(source.location, **files)
+            require_vocabulary(self._tokenizer, source.location)
             self._pixels = BlipImageProcessorPil.from_pretrained(source.location, **files)
             self._model = BlipForConditionalGeneration.from_pretrained(
                 source.location, **from_pretrained_options(source, device, dtype)

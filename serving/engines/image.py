@@ -11,7 +11,7 @@ from edgewise.domain.model import Task
 from serving.checkpoints import Source
 from serving.engines.base import ImageRequest, OnStep, OnText, Output, Request
 from serving.engines.libraries import import_libraries
-from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory
+from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory, require_vocabulary
 
 
 class ImageEngine:
@@ -35,6 +35,7 @@ class ImageEngine:
                 requires_safety_checker=False,
                 **from_pretrained_options(source, device, dtype),
             )
+            require_vocabulary(self._pipeline.tokenizer, source.location)
 
     def warm_up(self) -> None:
         with load_errors(self._name):

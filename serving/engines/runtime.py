@@ -89,6 +89,12 @@ def load_errors(where: str) -> Iterator[None]:
         raise LoadFailed(f"{type(error).__name__}: {text}", where=where) from error
 
 
+def require_vocabulary(tokenizer: Any, where: str) -> None:
+    """Raises LoadFailed for a tokenizer that knows no words: that is what libraries make of missing files."""
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise LoadFailed("the tokenizer has no vocabulary: its files are missing", where=where)
+
+
 def release_memory() -> None:
     """Give freed memory back to the system; Python and malloc would keep it for themselves."""
     gc.collect()

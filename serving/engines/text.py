@@ -9,7 +9,7 @@ from edgewise.domain.model import Task
 from serving.checkpoints import Source
 from serving.engines.base import Message, OnStep, OnText, Output, Request, TextRequest
 from serving.engines.libraries import import_libraries
-from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory
+from serving.engines.runtime import from_pretrained_options, load_errors, loading, release_memory, require_vocabulary
 
 FALLBACK_CONTEXT = 1024  # tokens, for a configuration that names none
 
@@ -29,6 +29,7 @@ class TextEngine:
             self._tokenizer = AutoTokenizer.from_pretrained(
                 source.location, cache_dir=source.cache_dir, local_files_only=True
             )
+            require_vocabulary(self._tokenizer, source.location)
             self._model = AutoModelForCausalLM.from_pretrained(
                 source.location, **from_pretrained_options(source, device, dtype)
             ).eval()

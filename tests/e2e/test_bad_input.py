@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -63,6 +64,23 @@ def test_a_busy_port(tmp_path: Path) -> None:
 def test_a_missing_checkpoint_folder(tmp_path: Path) -> None:
     done = edgewise("demo", "--models", str(tmp_path / "none"), "--out", "run", cwd=tmp_path)
     assert_refused(done, str(tmp_path / "none"), "edgewise models tiny")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_broken_checkpoint_found_when_it_is_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs the serving extra")
+    from serving.checkpoints import tiny_folder
+
+    models = tmp_path / "models"
+    shutil.copytree(tiny_folder(), models)
+    weights = models / "gpt2" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = edgewise("demo", "--nodes", "1", "--models", str(models), "--out", "run", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert str(models / "gpt2") in last
+    assert "--models" in last
     assert not (tmp_path / "run").exists()
 
 

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -340,10 +341,19 @@ async def test_a_torn_checkpoint_leaves_a_failed_replica_that_can_be_unloaded(fo
     torn = forked.folder / "torn"
     torn.mkdir()
     (torn / "config.json").write_text('{"model_type": "gpt2"}')
-    sources = {"gpt2": Source(str(torn)), "blip": Source(str(forked.folder / "nowhere"))}
+    mute = forked.folder / "mute"
+    shutil.copytree(forked.tiny / "blip", mute)
+    for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        (mute / file).unlink()
+    sources = {"gpt2": Source(str(torn)), "blip": Source(str(mute)), "stable-diffusion": Source(str(torn / "no"))}
     spawned = await forked.server.spawn(config("edge-5", forked, 8.0, sources=sources, max_body_mib=0.001))
     async with client(spawned) as http:
-        for model, reason in (("gpt2", str(torn)), ("blip", "does not exist"), ("gpt2-large", "no source")):
+        for model, reason in (
+            ("gpt2", str(torn)),
+            ("blip", "tokenizer"),
+            ("stable-diffusion", "does not exist"),
+            ("gpt2-large", "no source"),
+        ):
             assert (await http.post(f"/v2/repository/models/{model}/load")).status_code == 202
             assert reason in (await until(http, model, state="failed"))["error"]
             assert (await http.post(f"/v2/repository/models/{model}/unload")).status_code == 200
