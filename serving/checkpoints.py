@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -83,6 +84,26 @@ def _from_hub(spec: ModelSpec, cache_dir: Path | None) -> Source:
     if not isinstance(try_to_load_from_cache(hub_id, index, cache_dir=cache_dir), str):
         raise BadInput(f"{hub_id} is not in the hub cache", where=where, hint="run `edgewise models pull`")
     return Source(hub_id, str(cache_dir) if cache_dir else None)
+
+
+def context_tokens(source: Source, task: Task) -> int | None:
+    """Tokens the model takes, in and out together, as its configuration says; None when it says nothing, or has
+    none (images)."""
+    if task is Task.TEXT_TO_IMAGE:
+        return None
+    path: str | None = str(Path(source.location) / "config.json")
+    if not Path(source.location).is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(source.location, "config.json", cache_dir=source.cache_dir)
+        path = found if isinstance(found, str) else None
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+        config = config.get("text_config") or config
+        values = [config[k] for k in ("n_positions", "max_position_embeddings") if k in config]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None  # loading it will say what is wrong
+    return values[0] if values and isinstance(values[0], int) and values[0] > 1 else None
 
 
 def catalogue(models: str = TINY) -> tuple[ModelSpec, ...]:

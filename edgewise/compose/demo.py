@@ -41,7 +41,7 @@ from edgewise.settings import load_settings
 from evals.bundle import Workload
 from evals.ledger import Ledger
 from evals.scenario_file import to_yaml
-from serving.checkpoints import Source, catalogue
+from serving.checkpoints import Source, catalogue, context_tokens
 from serving.gateway.config import GatewayConfig, limits_of
 from serving.gateway.config import NodeAddress as GatewayNode
 from serving.node.config import NodeConfig
@@ -176,9 +176,14 @@ class Demo:
             origin=self.clock.origin,
             nodes=tuple(GatewayNode(node, url) for node, url in self._parts.nodes.urls.items()),
             limits=limits_of(self.settings),
+            context_tokens=self._contexts(),
             host=HOST,
             port=self.options.port or 0,
         )
+
+    def _contexts(self) -> dict[str, int]:
+        found = {m.id: context_tokens(self._sources[m.id], m.task) for m in self.world.models}
+        return {model: tokens for model, tokens in found.items() if tokens is not None}
 
     def _control_config(self, gateway_url: str) -> ControlConfig:
         nodes = self._parts.nodes

@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from edgewise.domain.errors import EdgewiseError, Refused
 from serving.control_api import errors
+from serving.control_api.body_limit import BodyLimit
 from serving.control_api.schema import (
     DecisionDetail,
     DecisionList,
@@ -25,6 +26,7 @@ from serving.control_api.schema import (
 from serving.control_api.view import ControlView, Cursor, Streamed
 
 VERSION = "1"
+MAX_BODY_BYTES = 1 << 20  # no change that can be asked for is larger
 PING_S = 10  # an idle stream shows a sign of life, so that proxies and readers keep it open
 
 _SHAPE: dict[str, Any] = {"model": ErrorShape}
@@ -51,6 +53,7 @@ def create_app(view: ControlView, read_only: bool = False) -> FastAPI:
     app.include_router(_history_routes(view, app.state.stopping))
     app.include_router(_mode_routes(view, read_only))
     errors.install(app)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     return app
 
 

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from edgewise.domain.errors import EdgewiseError, Unavailable
+from edgewise.domain.errors import EdgewiseError, TooLarge, Unavailable
 from serving.control_api.schema import ErrorBody, ErrorShape
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,13 @@ def install(app: FastAPI) -> None:
 
 def _answer(status: int, body: ErrorBody, headers: dict[str, str] | None = None) -> JSONResponse:
     return JSONResponse(ErrorShape(error=body).model_dump(), status_code=status, headers=headers)
+
+
+def too_large(method: str, path: str, max_bytes: int) -> JSONResponse:
+    """The answer to a body that is not read; the connection closes with it."""
+    error = TooLarge(f"the body exceeds {max_bytes >> 20} MiB", where=f"{method} {path}")
+    body = ErrorBody(code=error.code, message=error.message, where=error.where, hint=error.hint)
+    return _answer(error.http_status, body, {"Connection": "close"})
 
 
 def _place(request: Request) -> str:

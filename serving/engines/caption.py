@@ -89,5 +89,7 @@ def decode_image(data: bytes) -> Image:
         if image.width * image.height > MAX_PIXELS:
             raise BadInput(f"the image has {image.width}×{image.height} pixels; at most {MAX_PIXELS:,} are taken")
         return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise BadInput("not an image of a known format") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadInput(f"not an image that can be read: {error}") from error

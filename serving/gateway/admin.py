@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from edgewise.control.ports import Ack, Clock
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.codec import from_json, to_plain
-from edgewise.domain.errors import NotReady, Refused
+from edgewise.domain.errors import BadInput, NotReady, Refused
 from edgewise.domain.model import ModelSpec
 from edgewise.domain.plan import Plan
 from serving.gateway.asgi import Receive, SendMessage, answer, answer_error, answer_json, read_small
@@ -30,6 +31,14 @@ class PlanOrder:
     decision: str = ""
 
 
+def _require_finite(plan: Plan) -> None:
+    """Raises BadInput for a plan with NaN or infinity in it, which JSON libraries let pass."""
+    weights = (r.weight for r in plan.routes)
+    for value in (plan.made_at_s, plan.expires_s, *weights, *(s.share for s in plan.shares)):
+        if not math.isfinite(value):
+            raise BadInput(f"{value} is no time, weight or share", where="plan")
+
+
 class Admin:
     """Handlers by name; app.py maps paths to them."""
 
@@ -43,6 +52,7 @@ class Admin:
     async def put_plan(self, receive: Receive, send: SendMessage) -> None:
         """From the answer on, no prompt is decided by an older plan."""
         order = from_json(PlanOrder, await read_small(receive), where="plan")
+        _require_finite(order.plan)
         self.state.set_plan(order.plan, order.decision)
         ack = Ack(order.plan.id, self.clock.now_s())
         self.flow.review()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -19,6 +19,7 @@ _TASKS = {
     IMAGES: (Task.TEXT_TO_IMAGE,),
 }
 DEFAULT_MAX_TOKENS = 16  # of the completions API, when the caller says nothing
+MOST_TOKENS, MOST_IMAGES, MOST_STEPS = 1_000_000, 10, 200  # a node refuses more
 _CHARS_PER_TOKEN = 4  # of English text under a byte-pair vocabulary; good enough to tell long prompts from short ones
 
 
@@ -46,7 +47,7 @@ def read_ask(path: str, body: bytes | bytearray | memoryview) -> Ask:
         return Ask(model, _image_size(fields), False)
     count = _number(fields, "n", 1, 1)
     wanted = fields.get("max_completion_tokens", fields.get("max_tokens"))
-    tokens = _number({"max_tokens": wanted}, "max_tokens", DEFAULT_MAX_TOKENS, 0) * count
+    tokens = _number({"max_tokens": wanted}, "max_tokens", DEFAULT_MAX_TOKENS, 0, MOST_TOKENS) * count
     characters, images = _text_length(fields) if path == COMPLETIONS else _messages_length(fields)
     size = PromptSize(max(1, characters // _CHARS_PER_TOKEN) if characters else 0, tokens, images, 0)
     return Ask(model, size, fields.get("stream") is True)
@@ -58,6 +59,14 @@ def check_task(path: str, model: str, task: Task, size: PromptSize) -> None:
         raise BadInput(f"model {model!r} does {task}, which {path} does not serve", where="model")
     if path == CHAT and task is Task.IMAGE_TO_TEXT and size.images == 0:
         raise BadInput(f"model {model!r} needs an image_url part in its messages", where="messages")
+
+
+def cut(size: PromptSize, context_tokens: int | None) -> PromptSize:
+    """The size that is left when a node has cut the prompt to what its model takes: the answer comes first."""
+    if context_tokens is None:
+        return size
+    out = min(size.output_tokens, context_tokens - 1)
+    return replace(size, input_tokens=min(size.input_tokens, context_tokens - out), output_tokens=out)
 
 
 def usage_of(answer: bytes) -> tuple[int | None, int | None]:
@@ -86,12 +95,12 @@ def _tokens(usage: Any, name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _number(fields: dict[str, Any], name: str, default: int, least: int) -> int:
+def _number(fields: dict[str, Any], name: str, default: int, least: int, most: int = MOST_TOKENS) -> int:
     value = fields.get(name)
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadInput(f"{name!r} must be an integer of at least {least}", where=name)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise BadInput(f"{name!r} must be a whole number from {least} to {most}", where=name)
     return value
 
 
@@ -101,7 +110,10 @@ def _image_size(fields: dict[str, Any]) -> PromptSize:
         raise BadInput("'prompt' must be a string", where="prompt")
     characters = len(prompt)
     return PromptSize(
-        max(1, characters // _CHARS_PER_TOKEN), 0, _number(fields, "n", 1, 1), _number(fields, "steps", 0, 0)
+        max(1, characters // _CHARS_PER_TOKEN),
+        0,
+        _number(fields, "n", 1, 1, MOST_IMAGES),
+        _number(fields, "steps", 0, 0, MOST_STEPS),
     )
 
 

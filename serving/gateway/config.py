@@ -54,12 +54,14 @@ def limits_of(settings: Settings, shedding: bool = True) -> Limits:
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """run_dir: where events.jsonl is appended to. origin: the `time.monotonic()` of the run's start, machine-wide.
-    port 0: any free one, told through `on_ready`."""
+    port 0: any free one, told through `on_ready`. context_tokens: what a model takes in and out together; a prompt
+    that asks for more is cut by its node, and expected to take no longer than that."""
 
     world: World
     run_dir: str
     origin: float
     nodes: tuple[NodeAddress, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    context_tokens: dict[str, int] = field(default_factory=dict)
     host: str = "127.0.0.1"
     port: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from edgewise.domain.records import PromptStatus
 from edgewise.domain.units import MIB
 from edgewise.domain.world import World
 from serving.gateway.asgi import Receive, Scope, SendMessage, answer_error, header, read_body, until_gone
-from serving.gateway.bodies import OPERATIONS, Ask, check_task, read_ask
+from serving.gateway.bodies import OPERATIONS, Ask, check_task, cut, read_ask
 from serving.gateway.figures import Figures
 from serving.gateway.headers import request_headers
 from serving.gateway.journal import EventLog
@@ -27,23 +28,33 @@ from serving.gateway.upstream import NodeGone, Upstream
 
 _log = logging.getLogger(__name__)
 _ID_LENGTH = 200
+_NO_CONTEXTS: Mapping[str, int] = {}
 
 
-def accept(world: World, state: GatewayState, path: str, ask: Ask, scope: Scope, arrived_s: float) -> Prompt:
+def accept(
+    world: World,
+    state: GatewayState,
+    path: str,
+    ask: Ask,
+    scope: Scope,
+    arrived_s: float,
+    contexts: Mapping[str, int] = _NO_CONTEXTS,
+) -> Prompt:
     """A prompt of what was asked. Raises UnknownModel, UnknownNode, BadInput."""
     spec = world.model(ask.model)
     check_task(path, spec.id, spec.task, ask.size)
     access_id = header(scope, b"x-edgewise-access-node") or world.nodes[0].id
     if access_id not in state.fleet.nodes:
         raise UnknownNode(f"access node {access_id!r} is not in the cluster", where="x-edgewise-access-node")
-    service_s = spec.expected_service_s(ask.size)
+    size = cut(ask.size, contexts.get(spec.id))
+    service_s = spec.expected_service_s(size)
     return Prompt(
         id=header(scope, b"x-request-id")[:_ID_LENGTH] or uuid.uuid4().hex,
         model=state.fleet.models[spec.id],
         spec=spec,
         access=state.fleet.nodes[access_id],
         access_id=access_id,
-        size=ask.size,
+        size=size,
         service_s=service_s,
         arrived_s=arrived_s,
         ideal_s=world.ideal_s(spec, service_s),
@@ -56,7 +67,14 @@ class PromptFlow:
     """Serves prompts. `review` gives held ones their turn; call it when something may have changed."""
 
     def __init__(
-        self, state: GatewayState, upstream: Upstream, log: EventLog, figures: Figures, clock: Clock, spool: Path
+        self,
+        state: GatewayState,
+        upstream: Upstream,
+        log: EventLog,
+        figures: Figures,
+        clock: Clock,
+        spool: Path,
+        contexts: Mapping[str, int] = _NO_CONTEXTS,
     ) -> None:
         self.state = state
         self.upstream = upstream
@@ -66,7 +84,7 @@ class PromptFlow:
         self.open: set[Prompt] = set()
         self._waiters: dict[Prompt, asyncio.Future[Verdict]] = {}
         self._work: set[asyncio.Task[None]] = set()
-        self._spool = spool
+        self._spool, self._contexts = spool, contexts
         self._max_bytes = int(state.limits.max_body_mib * MIB)
         self._memory_bytes = int(state.limits.spool_mib * MIB)
 
@@ -78,7 +96,7 @@ class PromptFlow:
             if not await read_body(scope, receive, body, self._max_bytes):
                 return
             ask = await body.read(partial(read_ask, scope["path"]))
-            prompt = accept(self.state.world, self.state, scope["path"], ask, scope, arrived_s)
+            prompt = accept(self.state.world, self.state, scope["path"], ask, scope, arrived_s, self._contexts)
             await self._serve(prompt, scope, body, receive, send)
         except EdgewiseError as error:
             # A wrong header is a bad request; only an unknown model is "not found" on these paths.

@@ -98,7 +98,7 @@ async def gateway(config: GatewayConfig) -> AsyncIterator[Gateway]:
     log, figures = EventLog(run_dir), Figures(config.world)
     upstream = Upstream()
     try:
-        flow = PromptFlow(state, upstream, log, figures, clock, run_dir)
+        flow = PromptFlow(state, upstream, log, figures, clock, run_dir, config.context_tokens)
         poller = Poller(state, upstream, flow, clock)
         state.set_nodes(config.nodes)
         poller.sync()

@@ -245,3 +245,16 @@ def test_cursor_takes_only_its_own_words(text: str) -> None:
 
 def test_cursor_round_trip() -> None:
     assert Cursor.parse(str(Cursor(12, 3))) == Cursor(12, 3)
+
+
+async def test_a_huge_body_is_refused_unread(api: httpx.AsyncClient, view: LiveView) -> None:
+    answer = await api.put("/control/v1/mode", content=b'{"mode":"' + b"a" * (2 << 20) + b'"}')
+    error_of(answer, 413, "too_large")
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * (1 << 16)
+
+    answer = await api.put("/control/v1/mode", content=endless())
+    assert answer.status_code in (400, 413)
+    assert await view.mode() is Mode.ACTIVE

@@ -21,6 +21,7 @@ from serving.gateway.bodies import (
     COMPLETIONS,
     IMAGES,
     check_task,
+    cut,
     read_ask,
     usage_of,
     usage_of_events,
@@ -43,6 +44,14 @@ def test_sizes_are_read_off_the_body() -> None:
     assert ask_of(IMAGES, prompt="a cat", n=3, steps=4) == PromptSize(1, 0, 3, 4)
 
 
+def test_a_prompt_is_no_longer_than_its_model_takes() -> None:
+    asked = ask_of(COMPLETIONS, prompt="word " * 10_000, max_tokens=100_000)
+    assert cut(asked, 1024) == PromptSize(1, 1023, 0, 0)
+    assert cut(PromptSize(12_500, 24, 0, 0), 1024) == PromptSize(1000, 24, 0, 0)
+    assert cut(PromptSize(10, 20, 1, 0), 128) == PromptSize(10, 20, 1, 0)
+    assert cut(asked, None) is asked
+
+
 @pytest.mark.parametrize(
     ("path", "body", "where"),
     [
@@ -51,7 +60,10 @@ def test_sizes_are_read_off_the_body() -> None:
         (COMPLETIONS, b'{"prompt":"x"}', "model"),
         (COMPLETIONS, b'{"model":"m"}', "prompt"),
         (COMPLETIONS, b'{"model":"m","prompt":"x","max_tokens":-1}', "max_tokens"),
+        (COMPLETIONS, b'{"model":"m","prompt":"x","max_tokens":1000001}', "max_tokens"),
         (COMPLETIONS, b'{"model":"m","prompt":"x","n":true}', "n"),
+        (IMAGES, b'{"model":"m","prompt":"x","n":11}', "n"),
+        (IMAGES, b'{"model":"m","prompt":"x","steps":1000000000}', "steps"),
         (CHAT, b'{"model":"m","messages":[]}', "messages"),
         (IMAGES, b'{"model":"m","prompt":7}', "prompt"),
     ],
