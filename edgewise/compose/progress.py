@@ -128,5 +128,7 @@ def closing_lines(summary: Mapping[str, Any], run: str) -> list[str]:
             f"language model: {llm['calls']} calls, {llm['tokens']} tokens, {llm['repairs']} repaired, "
             f"{llm['fallbacks']} fell back to the optimiser"
         )
+        if llm["error"]:
+            lines.append(f"  the last time because: {llm['error']}")
     lines.append(f"run directory: {run}   (edgewise ui --run {run})")
     return lines

@@ -98,9 +98,8 @@ def summarise(run: Path, world: World, extent: Extent, more: Collection[PromptRo
     replicas = read_replica_rows(run)
     decisions = read_decisions(run)
     seconds = max(extent.end_s - extent.first_prompt_s, 1e-9)
-    slot_ends = [d["at_s"] for d in decisions[1:2]]
-    after_first = slot_ends[0] if slot_ends else extent.slot_s
-    later = [r for r in replicas if r.at_s > after_first]
+    first_slot_end_s = (decisions[0]["at_s"] if decisions else 0.0) + extent.slot_s
+    later = [r for r in replicas if r.at_s > first_slot_end_s]
     figures = prompt_figures(prompts, extent.end_s)
     figures |= {
         "churn": churn_per_node_hour(replicas, len(world.nodes), extent.end_s / 3600),
@@ -118,7 +117,8 @@ def summarise(run: Path, world: World, extent: Extent, more: Collection[PromptRo
 def _llm(decisions: list[dict[str, Any]]) -> dict[str, Any]:
     used = [d["llm"] for d in decisions]
     total = {key: sum(u.get(key, 0) for u in used) for key in ("calls", "tokens", "repairs", "reasks", "fallbacks")}
-    return {**total, "lift": _lift(decisions)}
+    last_error = next((u["error"] for u in reversed(used) if u.get("error")), "")
+    return {**total, "lift": _lift(decisions), "error": last_error}
 
 
 def _lift(decisions: list[dict[str, Any]]) -> float | None:

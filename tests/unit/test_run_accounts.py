@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgewise.compose.summary import SentPrompt, add_rows, missing_rows
+from edgewise.compose.summary import Extent, SentPrompt, add_rows, missing_rows, summarise
+from edgewise.domain.cluster import NodeSpec
+from edgewise.domain.decision import LlmUse
 from edgewise.domain.records import PromptRow, PromptStatus
+from edgewise.domain.world import World
 from evals.ledger import Entry
+from tests.contract.journal_spec import decision_of as some_decision
 from tools import rundir
 from tools.rundir import read_prompts
 
@@ -56,3 +61,21 @@ def test_a_disk_that_is_full_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "No space left on device; rows not written: 2" in words
     assert "free some disk" in words
     assert str(tmp_path) in words
+
+
+@pytest.mark.parametrize("decisions", [1, 3])
+def test_the_first_placement_counts_neither_as_activation_nor_as_drain(tmp_path: Path, decisions: int) -> None:
+    lines = rundir.LineWriter(tmp_path / rundir.DECISIONS)
+    for slot in range(decisions):
+        made = replace(some_decision(slot), at_s=12.0 + 2.0 * slot, llm=LlmUse(calls=1, error=f"no answer {slot}"))
+        lines.append(rundir.decision_row(made))
+    lines.close()
+    events = rundir.LineWriter(tmp_path / rundir.EVENTS)
+    for kind, at_s in (("ready", 12.5), ("ready", 13.9), ("ready", 15.0), ("unload", 13.0), ("unload", 16.0)):
+        events.append({"kind": kind, "at_s": at_s, "node": "n1", "model": "m"})
+    events.close()
+    world = World((NodeSpec("n1", 4.0),), ())
+    summary = summarise(tmp_path, world, Extent(slot_s=2.0, first_prompt_s=14.0, end_s=20.0, wall_s=20.0), [row("a")])
+    assert (summary["activations"], summary["drains"]) == (1, 1)
+    assert summary["prompts_completed"] == 1
+    assert summary["llm"]["error"] == f"no answer {decisions - 1}"
