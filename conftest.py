@@ -6,6 +6,10 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
+from edgewise.policy.kernel import use_kernel_cache
+
+use_kernel_cache()  # before any test imports numba
+
 OURS = ("edgewise", "agents", "tools", "memory", "serving", "graphs", "ui", "evals")
 
 

@@ -276,7 +276,7 @@ command(cli, "doctor", "edgewise doctor")(doctor)
 
 
 def main() -> None:
-    from edgewise.policy.precompile import use_kernel_cache
+    from edgewise.policy.kernel import use_kernel_cache
 
     use_kernel_cache()
     try:

@@ -42,11 +42,14 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class NodeEntry:
+    """count: in a file, this many nodes alike, called id-1, id-2, …; reading a scenario writes them out."""
+
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
     id: Id
     memory_gib: Positive
     speed: Positive = 1.0
     power_w: Power | None = None
+    count: AtLeastOne | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,8 @@ Discipline = Literal["fifo", "ps"]
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """service: discipline inside this model's queue, None: the scenario's."""
+    """service: discipline inside this model's queue, None: the scenario's. batch_curve: speed of the whole engine
+    with 1, 2, … prompts running at once, relative to one; empty: all 1, they share what one would have."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
     id: Id
@@ -140,12 +144,19 @@ class ModelEntry:
     response_kib: NotNegative = 2.0
     deadline_s: Positive = 60.0
     service: Discipline | None = None
+    batch_curve: tuple[Positive, ...] = ()
+
+    @property
+    def speedups(self) -> tuple[float, ...]:
+        """batch_curve written out: one figure for each number of prompts up to max_concurrency."""
+        return self.batch_curve or (1.0,) * self.max_concurrency
 
 
 @dataclass(frozen=True, slots=True)
 class TraceEntry:
     """One trace. file: absolute, or a name of the folder of traces. model: None: the class's default. share: part
-    of all prompts; rate_scale: how much faster the trace's clock runs. start_s: trace second to start at."""
+    of all prompts; rate_scale: how much faster the trace's clock runs. Rows in [start_s, until_s) of the trace's
+    clock are used, until_s None: to its end."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
     file: Annotated[str, Field(min_length=1)]
@@ -154,12 +165,14 @@ class TraceEntry:
     share: Positive | None = None
     rate_scale: Positive | None = None
     start_s: NotNegative = 0.0
+    until_s: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticEntry:
     """Generated arrivals of one model. mmpp: bursts of mean length burst_s in which the rate is burst_ratio times
-    that of the calm between them, with mean rate rate_per_s."""
+    that of the calm between them, which lasts burst_ratio times as long: half of the prompts come in bursts. The mean
+    rate is rate_per_s. burst_group: entries that name the same group burst together."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
     model: Id
@@ -167,6 +180,7 @@ class SyntheticEntry:
     process: Literal["poisson", "mmpp", "deterministic"] = "poisson"
     burst_ratio: Annotated[float, Field(ge=1), _Number] = 4.0
     burst_s: Positive = 60.0
+    burst_group: Id | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +193,24 @@ class WorkloadEntry:
     synthetic: tuple[SyntheticEntry, ...] = ()
     spatial: dict[str, NotNegative] = field(default_factory=dict)
     target_load: Positive | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the dispatcher knows of a prompt's size. noise: spread of its error, σ of the logarithm; 0: none."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CONFIG
+    noise: NotNegative = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """How far what policies believe of service times is off: believed / true. service_factor: of the models named;
+    spread: that of each other model is drawn per seed between the two, log-uniformly. Empty: beliefs are right."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CONFIG
+    service_factor: dict[str, Positive] = field(default_factory=dict)
+    spread: tuple[Positive, Positive] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +270,7 @@ Event = Annotated[
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A whole scenario. service: discipline inside one model's queue on a node; shedding: for every policy alike;
-    initial: models that stand on a node at the start."""
+    initial: models that stand on a node at the start; host_cores: cores that all nodes share, None: own ones."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
     name: Id
@@ -251,6 +283,9 @@ class Scenario:
     epoch_slots: AtLeastOne = 10
     shedding: bool = False
     service: Discipline = "fifo"
+    host_cores: Positive | None = None
+    hints: Hints = field(default_factory=Hints)
+    beliefs: Beliefs = field(default_factory=Beliefs)
     links: Links = field(default_factory=Links)
     initial: dict[str, tuple[str, ...]] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
@@ -260,6 +295,12 @@ class Scenario:
 
     def node(self, node_id: str) -> NodeEntry:
         return next(n for n in self.nodes if n.id == node_id)
+
+    @property
+    def capacity(self) -> float:
+        """Service seconds per second that all nodes together can do."""
+        speed = sum(n.speed for n in self.nodes)
+        return speed if self.host_cores is None else min(speed, self.host_cores)
 
     def discipline(self, model_id: str) -> Discipline:
         """How prompts for one model share a node."""

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from edgewise.domain.model import Task
-from evals.scenario import MeanService, PopularityShift, Scenario, TraceEntry, model_of
+from evals.scenario import (
+    MeanService,
+    PopularityShift,
+    Scenario,
+    SizedService,
+    SyntheticEntry,
+    TraceEntry,
+    model_of,
+)
 from evals.traces import ModelClass, nearest
 
 TASKS = {
@@ -31,16 +40,21 @@ def problems(scenario: Scenario) -> Iterator[Problem]:
     yield from _ids(scenario)
     yield from _links(scenario)
     yield from _memory(scenario)
+    yield from _models(scenario)
+    yield from _beliefs(scenario)
     yield from _workload(scenario)
+    yield from _bursts(scenario)
     yield from _traces(scenario)
     yield from _events(scenario)
 
 
 def _ids(scenario: Scenario) -> Iterator[Problem]:
     for key, ids in (("nodes", [n.id for n in scenario.nodes]), ("models", [m.id for m in scenario.models])):
+        seen: set[str] = set()
         for i, name in enumerate(ids):
-            if name in ids[:i]:
+            if name in seen:
                 yield Problem((key, i, "id"), f"id {name!r} is there twice", "give each an id of its own")
+            seen.add(name)
 
 
 def _links(scenario: Scenario) -> Iterator[Problem]:
@@ -79,6 +93,34 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
             yield Problem(("initial", node), what, "place fewer models there")
 
 
+def _models(scenario: Scenario) -> Iterator[Problem]:
+    for i, model in enumerate(scenario.models):
+        service, curve, loc = model.service_s, model.batch_curve, ("models", i, "batch_curve")
+        if isinstance(service, SizedService) and not any(
+            (service.base, service.per_input_token, service.per_output_token, service.per_image, service.per_step)
+        ):
+            yield Problem(("models", i, "service_s"), f"prompts of {model.id!r} take no time", "give it a base")
+        if not curve:
+            continue
+        if len(curve) != model.max_concurrency:
+            what = f"batch_curve has {len(curve)} figures, and max_concurrency is {model.max_concurrency}"
+            yield Problem(loc, what, "give one figure for each number of prompts at once")
+        elif curve[0] != 1:
+            yield Problem(loc, f"batch_curve begins with {curve[0]:g}", "one prompt runs at speed 1")
+        elif any(b < a for a, b in pairwise(curve)):
+            yield Problem(loc, "batch_curve falls", "more prompts at once must not be slower in all")
+        elif any(speed > k + 1e-9 for k, speed in enumerate(curve, 1)):
+            yield Problem(loc, "batch_curve makes a prompt faster than it is alone", "k prompts: at most k")
+
+
+def _beliefs(scenario: Scenario) -> Iterator[Problem]:
+    for model in scenario.beliefs.service_factor:
+        yield from _unknown_model(scenario, ("beliefs", "service_factor", model), model)
+    spread = scenario.beliefs.spread
+    if spread is not None and spread[0] > spread[1]:
+        yield Problem(("beliefs", "spread"), f"the spread goes from {spread[0]:g} down", "[lowest, highest]")
+
+
 def _workload(scenario: Scenario) -> Iterator[Problem]:
     workload = scenario.workload
     if bool(workload.traces) == bool(workload.synthetic):
@@ -97,6 +139,20 @@ def _workload(scenario: Scenario) -> Iterator[Problem]:
                 yield Problem(loc, what, "give service_s as {mean, cv}")
 
 
+def _bursts(scenario: Scenario) -> Iterator[Problem]:
+    first: dict[str, SyntheticEntry] = {}
+    for i, entry in enumerate(scenario.workload.synthetic):
+        loc = ("workload", "synthetic", i, "burst_group")
+        if entry.burst_group is None:
+            continue
+        if entry.process != "mmpp":
+            yield Problem(loc, f"{entry.process} arrivals have no bursts", "give process: mmpp")
+        other = first.setdefault(entry.burst_group, entry)
+        if (entry.burst_s, entry.burst_ratio) != (other.burst_s, other.burst_ratio):
+            what = f"entries of group {entry.burst_group!r} burst together, and their bursts differ"
+            yield Problem(loc, what, "give all of them the same burst_s and burst_ratio")
+
+
 def _traces(scenario: Scenario) -> Iterator[Problem]:
     entries, loaded = scenario.workload.traces, scenario.workload.target_load is not None
     for i, entry in enumerate(entries):
@@ -106,6 +162,9 @@ def _traces(scenario: Scenario) -> Iterator[Problem]:
             continue
         yield from _unknown_model(scenario, (*loc, "model" if entry.model else "model_class"), model_of(entry))
         yield from _wrong_task(scenario, loc, entry)
+        if entry.until_s is not None and entry.until_s <= entry.start_s:
+            what = f"no rows are before {entry.until_s:g} s and from {entry.start_s:g} s on"
+            yield Problem((*loc, "until_s"), what, "until_s comes after start_s")
         if entry.rate_scale is not None and (loaded or entry.share is not None):
             what = "rate_scale is an explicit clock; it does not go with share or target_load"
             yield Problem((*loc, "rate_scale"), what, "remove one of them")

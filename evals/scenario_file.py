@@ -13,9 +13,10 @@ from pydantic_core import ErrorDetails
 
 from edgewise.domain.errors import BadInput
 from evals import scenario as s
+from evals.node_groups import compact, expand
 from evals.scenario import Scenario
 from evals.scenario_checks import Problem, problems
-from evals.scenario_world import trace_source
+from evals.sources import trace_source
 from evals.traces import nearest
 
 SHIPPED = Path(__file__).parent / "scenarios"
@@ -29,7 +30,7 @@ _RECORDS: dict[str, type[Any]] = {
     "pairs": s.PairEntry, "models": s.ModelEntry, "load_s": s.LoadTime, "mean": s.MeanService,
     "sized": s.SizedService, "workload": s.WorkloadEntry, "traces": s.TraceEntry, "synthetic": s.SyntheticEntry,
     "node-down": s.NodeDown, "node-up": s.NodeUp, "node-slow": s.NodeSlow, "telemetry-stale": s.TelemetryStale,
-    "popularity-shift": s.PopularityShift,
+    "popularity-shift": s.PopularityShift, "hints": s.Hints, "beliefs": s.Beliefs,
 }  # fmt: skip
 
 
@@ -58,8 +59,13 @@ def parse_scenario(text: str, path: Path) -> Scenario:
         # A misspelt key is also a missing one; the misspelling says more.
         found_errors = sorted(error.errors(), key=lambda e: e["type"] not in _UNKNOWN)
         raise _invalid(found_errors[0], root, path) from error
+    expanded = expand(found.nodes)
+    found = replace(found, nodes=expanded.nodes)
     for problem in problems(found):
-        raise _refused(problem, root, path)
+        loc = problem.loc
+        if loc[0] == "nodes" and len(loc) > 1 and isinstance(loc[1], int):
+            loc = (loc[0], expanded.entries[loc[1]], *loc[2:])
+        raise _refused(problem._replace(loc=loc), root, path)
     return _with_absolute_files(found, root, path)
 
 
@@ -69,6 +75,7 @@ def to_yaml(scenario: Scenario) -> str:
     head = ("name", "seed", "slot_s", "epoch_slots", "duration_s", "shedding", "service")
     ordered = {key: plain.get(key, getattr(scenario, key)) for key in head}
     ordered |= {f.name: plain[f.name] for f in fields(Scenario) if f.name in plain}
+    ordered["nodes"] = compact(ordered["nodes"])
     return yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, width=110)
 
 

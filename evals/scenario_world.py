@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
 
 from edgewise.domain.cluster import Link, LinkPair, Network, NodeSpec
-from edgewise.domain.errors import BadInput
 from edgewise.domain.model import ModelSpec, PromptSize, ServiceProfile, Task
 from edgewise.domain.world import World
 from evals.bundle import Workload
-from evals.prompts import UNKNOWN_STEPS, UNKNOWN_TOKENS, PromptLimits, size_of
+from evals.draws import belief_factor
+from evals.prompts import UNKNOWN_STEPS, UNKNOWN_TOKENS
+from evals.recorded import profile_of, recorded
 from evals.scenario import (
     Event,
     LinkEntry,
@@ -30,16 +30,7 @@ from evals.scenario import (
     WorkloadEntry,
     model_of,
 )
-from evals.traces import GENERATED, read_trace, trace_folder
-
-MEAN_ROWS = 5_000  # rows that the mean size of a trace's prompts is taken over
-SHIPPED_TRACES = frozenset(
-    f"{name}.csv.gz"
-    for name in (
-        "azure2023-code", "azure2023-conv", "servegen-m-small", "servegen-m-large", "servegen-mm-image",
-        "alibaba-genai-lora", "azure-lmm2024-recon", "mooncake-conversation",
-    )
-)  # fmt: skip
+from evals.traces import trace_folder
 
 
 def to_world(scenario: Scenario) -> World:
@@ -52,42 +43,28 @@ def to_world(scenario: Scenario) -> World:
             Link(scenario.links.default.latency_ms, scenario.links.default.bandwidth_mbps),
             tuple(LinkPair(p.a, p.b, Link(p.latency_ms, p.bandwidth_mbps)) for p in scenario.links.pairs),
         ),
+        scenario.host_cores,
     )
 
 
-class TraceSource(NamedTuple):
-    """Where a trace's prompts come from. note: what a reader of results must know; "" when there is nothing."""
-
-    file: Path
-    start_s: float
-    note: str
+def believed_world(scenario: Scenario, seed: int) -> World:
+    """The world as policies believe it to be: service times off by the scenario's beliefs."""
+    world = to_world(scenario)
+    return replace(world, models=tuple(_believed(m, belief_factor(scenario, m.id, seed)) for m in world.models))
 
 
-def trace_source(entry: TraceEntry) -> TraceSource:
-    """The file of a trace: as written, else in the folder of traces. The recorded traces that shipped scenarios name
-    have a generated stand-in, and the note says so.
-
-    Raises BadInput when there is no such file.
-    """
-    written = Path(entry.file)
-    if written.is_absolute() and written.is_file():
-        return TraceSource(written, entry.start_s, "")
-    folder = trace_folder()
-    if folder is not None and (folder / entry.file).is_file():
-        return TraceSource(folder / entry.file, entry.start_s, "")
-    if entry.file in SHIPPED_TRACES and entry.model_class is not None:
-        note = f"{entry.file} is not here: generated {entry.model_class} prompts stand in for it"
-        return TraceSource(GENERATED, 0.0, note)
-    raise BadInput(
-        f"no such trace file: {entry.file}",
-        hint="paths are relative to the scenario, or to the folder that EDGEWISE_TRACES names",
-    )
-
-
-def notes(scenario: Scenario) -> tuple[str, ...]:
-    """What a reader of results must know of where the prompts came from."""
-    found = [trace_source(entry).note for entry in scenario.workload.traces]
-    return tuple(dict.fromkeys(note for note in found if note))
+def _believed(model: ModelSpec, factor: float) -> ModelSpec:
+    p = model.service
+    if p is not None:
+        p = ServiceProfile(
+            p.base_s * factor,
+            p.per_input_token_s * factor,
+            p.per_output_token_s * factor,
+            p.per_image_s * factor,
+            p.per_step_s * factor,
+            p.cv,
+        )
+    return replace(model, mean_service_s=model.mean_service_s * factor, service=p)
 
 
 def from_world(
@@ -116,6 +93,7 @@ def from_world(
         duration_s=duration_s,
         shedding=shedding,
         nodes=tuple(_node_entry(n) for n in world.nodes),
+        host_cores=world.host_cores,
         links=Links(LinkEntry(default.latency_ms, default.bandwidth_mbps), pairs),
         models=tuple(_model_entry(m) for m in world.models),
         initial={node: tuple(models) for node, models in (initial or {}).items()},
@@ -163,17 +141,9 @@ def _node_entry(node: NodeSpec) -> NodeEntry:
 
 
 def _model(entry: ModelEntry, scenario: Scenario) -> ModelSpec:
+    profile = profile_of(entry)
     service = entry.service_s
-    profile = None
-    if isinstance(service, SizedService):
-        profile = ServiceProfile(
-            service.base,
-            service.per_input_token,
-            service.per_output_token,
-            service.per_image,
-            service.per_step,
-            service.cv,
-        )
+    spread = {"exponential": 1.0, "deterministic": 0.0}
     return ModelSpec(
         id=entry.id,
         task=entry.task,
@@ -182,7 +152,7 @@ def _model(entry: ModelEntry, scenario: Scenario) -> ModelSpec:
         load_s=entry.load_s.mean,
         load_cv=entry.load_s.cv,
         service=profile,
-        service_cv=service.cv,
+        service_cv=spread.get(service.distribution, service.cv),
         max_concurrency=entry.max_concurrency,
         request_kib=entry.request_kib,
         response_kib=entry.response_kib,
@@ -191,20 +161,15 @@ def _model(entry: ModelEntry, scenario: Scenario) -> ModelSpec:
 
 
 def _mean_s(entry: ModelEntry, profile: ServiceProfile | None, scenario: Scenario) -> float:
+    """The mean that arrivals are made with: over all rows of each of the model's traces, traces by their share."""
     if isinstance(entry.service_s, MeanService) or profile is None:
         return entry.service_s.mean if isinstance(entry.service_s, MeanService) else 0.0
     total = weight = 0.0
     for trace in scenario.workload.traces:
-        if model_of(trace) != entry.id:
-            continue
-        source = trace_source(trace)
-        rows = read_trace(source.file, model_class=trace.model_class, start_s=source.start_s, limit=MEAN_ROWS)
-        if not rows:
-            raise BadInput(f"no prompts for {entry.id!r} from {source.start_s:g} s on", where=str(source.file))
-        sizes = (size_of(row, entry.task, PromptLimits())[0] for row in rows)
-        share = trace.share or 1.0
-        total += share * sum(profile.expected_s(size) for size in sizes) / len(rows)
-        weight += share
+        if model_of(trace) == entry.id:
+            share = trace.share or 1.0
+            total += share * float(recorded(trace, scenario).cost_s.mean())
+            weight += share
     return total / weight if weight else profile.expected_s(_usual_size(entry.task))
 
 

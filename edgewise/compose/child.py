@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from edgewise.domain.errors import EdgewiseError
-from edgewise.policy.precompile import use_kernel_cache
+from edgewise.policy.kernel import use_kernel_cache
 from tools.process import die_with_parent
 
 

@@ -44,11 +44,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numba import njit
 
+from edgewise.policy.kernel import INLINE, KERNEL, WITH_MEMORY
+from edgewise.policy.literals import plain
+
 # Policy ids.
 MARGINAL: Final = 0
 ROUND_ROBIN: Final = 1
 LEAST_WORK: Final = 2  # least expected work, all models of the node together, over its speed
 SLOT_WEIGHTS: Final = 3  # by the route weights alone; uniform where none is listed
+DRIFT: Final = 4  # Lyapunov drift plus penalty (Neely 2010): squared backlog drift, `knob` times the latency
 
 # Replica codes in FleetArrays.state, in the order of domain.cluster.ReplicaState.
 ABSENT: Final = 0
@@ -56,6 +60,8 @@ LOADING: Final = 1
 READY: Final = 2
 DRAINING: Final = 3
 FAILED: Final = 4
+
+SENT_DECAY: Final = 0.98  # of a route row's counts per prompt: the prior looks at about the last 50
 
 PRIOR: Final = 0.5  # what ignoring a weight altogether costs, in service times
 
@@ -112,18 +118,18 @@ def empty_fleet(nodes: int, models: int, rows: int = 0) -> FleetArrays:
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(**INLINE)
 def _imposed_on(work: float, prompts: float, ahead: float, service_s: float, rho: float) -> float:
     """Work of speed 1 by which the prompts of one other model are delayed, summed over them (docstring: Σ f)."""
-    several = max(math.ceil(prompts), 1)
+    several = max(np.ceil(prompts), 1.0)
     step = rho * work / several
-    untouched = min(math.floor(ahead / step), several)
-    partly = min(math.floor((ahead + service_s) / step), several)
-    ramp = step * (partly * (partly + 1) - untouched * (untouched + 1)) / 2 - ahead * (partly - untouched)
+    untouched = min(np.floor(ahead / step), several)
+    partly = min(np.floor((ahead + service_s) / step), several)
+    ramp: float = step * (partly * (partly + 1) - untouched * (untouched + 1)) / 2 - ahead * (partly - untouched)
     return ramp + service_s * (several - partly)
 
 
-@njit(cache=True, nogil=True)
+@njit(**INLINE)
 def predict(fleet: FleetArrays, access: int, model: int, node: int, service_s: float) -> tuple[float, float]:
     """(own, imposed): seconds the prompt itself takes at `node`, and seconds it adds to those already there."""
     work, count = fleet.work_s[node, model], fleet.prompts[node, model]
@@ -149,7 +155,7 @@ def predict(fleet: FleetArrays, access: int, model: int, node: int, service_s: f
     return own, imposed / speed
 
 
-@njit(cache=True, nogil=True)
+@njit(**INLINE)
 def _rank(fleet: FleetArrays, access: int, model: int, node: int, tried: Bools, allow_loading: bool) -> int:
     """How willingly the node is taken: 0 best; 1 tried before; 2, 3 the same for forbidden ones; -1 not at all."""
     if not fleet.alive[node]:
@@ -162,72 +168,160 @@ def _rank(fleet: FleetArrays, access: int, model: int, node: int, tried: Bools, 
     return (2 if forbidden else 0) + (1 if tried[node] else 0)
 
 
-@njit(cache=True, nogil=True)
-def _prior(fleet: FleetArrays, access: int, model: int, node: int, service_s: float) -> float:
-    row = fleet.route_row[access, model]
+@njit(**INLINE)
+def _prior(fleet: FleetArrays, row: int, sent: float, node: int, service_s: float) -> float:
+    """sent: prompts the row sent of late, over all nodes."""
     if row < 0:
         return 0.0
-    sent = fleet.route_sent[row].sum()
     part = (fleet.route_sent[row, node] + 1.0) / (sent + 1.0)
     price: float = PRIOR * max(part - fleet.route_weight[row, node], 0.0) * service_s / fleet.speed[node]
     return price
 
 
-@njit(cache=True, nogil=True)
+@njit(**INLINE)
+def _backlog(fleet: FleetArrays, node: int) -> float:
+    """Work at the node, all models together, s at speed 1."""
+    total = 0.0
+    for model in range(fleet.slots.shape[0]):
+        total += fleet.work_s[node, model]
+    return total
+
+
+@njit(**INLINE)
+def _cost(
+    policy: int, fleet: FleetArrays, model: int, node: int, service_s: float, own: float, imposed: float, knob: float
+) -> float:
+    """What the policy minimises, the prior apart."""
+    if policy == MARGINAL:
+        return own + imposed
+    speed = fleet.speed[node]
+    backlog = _backlog(fleet, node)
+    wait: float = fleet.ready_in_s[node, model] if fleet.state[node, model] == LOADING else 0.0
+    if policy == LEAST_WORK:
+        whole: float = (backlog + service_s) / speed + wait
+        return whole
+    # DRIFT. With L = Σ (backlog/speed)²/2 the prompt adds backlog·s/v² + (s/v)²/2; its penalty is its latency here.
+    drift = (backlog + service_s / 2) * service_s / (speed * speed)
+    penalised: float = drift + knob * (own - backlog / speed)
+    return penalised
+
+
+@njit(**KERNEL)
 def _by_cost(
-    policy: int, fleet: FleetArrays, access: int, model: int, service_s: float, left_s: float, ranks: Ints, rank: int
+    policy: int,
+    fleet: FleetArrays,
+    access: int,
+    model: int,
+    service_s: float,
+    left_s: float,
+    knob: float,
+    nodes: Ints,
+    count: int,
+    ranks: Ints,
+    rank: int,
 ) -> tuple[int, float, float]:
-    best, best_own, best_cost, best_late = -1, math.inf, math.inf, True
-    for node in range(ranks.shape[0]):
-        if ranks[node] != rank:
+    best, best_own, best_cost, best_late = plain(-1), math.inf, math.inf, True
+    row, sent = -1, 0.0
+    if policy == MARGINAL:
+        row = fleet.route_row[access, model]
+        if row >= 0:
+            for node in range(fleet.route_sent.shape[1]):
+                sent += fleet.route_sent[row, node]
+    for i in range(count):
+        if ranks[i] != rank:
             continue
+        node = nodes[i]
         own, imposed = predict(fleet, access, model, node, service_s)
-        if policy == MARGINAL:
-            cost = own + imposed + _prior(fleet, access, model, node, service_s)
-        else:
-            cost = (fleet.work_s[node].sum() + service_s) / fleet.speed[node]
-            if fleet.state[node, model] == LOADING:
-                cost += fleet.ready_in_s[node, model]
+        cost = _cost(policy, fleet, model, node, service_s, own, imposed, knob)
+        cost += _prior(fleet, row, sent, node, service_s)
         late = policy == MARGINAL and own > left_s
         if best < 0 or (best_late and not late) or (late == best_late and cost < best_cost):
             best, best_own, best_cost, best_late = node, own, cost, late
     return best, best_own, best_cost
 
 
-@njit(cache=True, nogil=True)
-def _by_turn(ranks: Ints, rank: int, turn: int) -> int:
-    left = turn % (ranks == rank).sum()
+@njit(**INLINE)
+def _many(count: int, ranks: Ints, rank: int) -> int:
+    many = 0
+    for i in range(count):
+        many += 1 if ranks[i] == rank else 0
+    return many
+
+
+@njit(**KERNEL)
+def _by_turn(nodes: Ints, count: int, ranks: Ints, rank: int, turn: int) -> int:
+    left = turn % _many(count, ranks, rank)
     chosen = -1
-    for node in range(ranks.shape[0]):
-        if ranks[node] == rank:
-            chosen = node
+    for i in range(count):
+        if ranks[i] == rank:
+            chosen = nodes[i]
             if left == 0:
                 break
             left -= 1
     return chosen
 
 
-@njit(cache=True, nogil=True)
-def _by_weight(fleet: FleetArrays, access: int, model: int, ranks: Ints, rank: int, uniform: float) -> int:
+@njit(**KERNEL)
+def _by_weight(
+    fleet: FleetArrays, access: int, model: int, nodes: Ints, count: int, ranks: Ints, rank: int, uniform: float
+) -> int:
     row = fleet.route_row[access, model]
     total = 0.0
-    for node in range(ranks.shape[0]):
-        if ranks[node] == rank and row >= 0:
-            total += fleet.route_weight[row, node]
+    for i in range(count):
+        if ranks[i] == rank and row >= 0:
+            total += fleet.route_weight[row, nodes[i]]
     if total <= 0.0:
-        turned: int = _by_turn(ranks, rank, int(uniform * (ranks == rank).sum()))
+        turned: int = _by_turn(nodes, count, ranks, rank, int(uniform * _many(count, ranks, rank)))
         return turned
     chosen, passed = -1, 0.0
-    for node in range(ranks.shape[0]):
-        if ranks[node] == rank and fleet.route_weight[row, node] > 0.0:
-            chosen = node
-            passed += fleet.route_weight[row, node] / total
+    for i in range(count):
+        if ranks[i] == rank and fleet.route_weight[row, nodes[i]] > 0.0:
+            chosen = nodes[i]
+            passed += fleet.route_weight[row, nodes[i]] / total
             if uniform < passed:
                 break
     return chosen
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
+def choose_among(
+    policy: int,
+    fleet: FleetArrays,
+    access: int,
+    model: int,
+    service_s: float,
+    tried: Bools,
+    allow_loading: bool,
+    left_s: float,
+    uniform: float,
+    turn: int,
+    knob: float,
+    nodes: Ints,
+    count: int,
+    ranks: Ints,
+) -> Choice:
+    """`choose` among the first `count` of `nodes` (indices, ascending): all that hold the model, or a sample of them.
+    knob: V of DRIFT, the seconds of backlog that a second of the prompt's own latency is worth. ranks: scratch of the
+    length of `nodes`."""
+    rank = plain(-1)
+    for i in range(count):
+        ranks[i] = _rank(fleet, access, model, nodes[i], tried, allow_loading)
+        if ranks[i] >= 0 and (rank < 0 or ranks[i] < rank):
+            rank = ranks[i]
+    if rank < 0:
+        return Choice(-1, math.inf, math.inf)
+    if policy == MARGINAL or policy == LEAST_WORK or policy == DRIFT:
+        best, own, cost = _by_cost(policy, fleet, access, model, service_s, left_s, knob, nodes, count, ranks, rank)
+        return Choice(best, own, cost)
+    if policy == ROUND_ROBIN:
+        node = _by_turn(nodes, count, ranks, rank, turn)
+    else:
+        node = _by_weight(fleet, access, model, nodes, count, ranks, rank, uniform)
+    own, _ = predict(fleet, access, model, node, service_s)
+    return Choice(node, own, own)
+
+
+@njit(**WITH_MEMORY)
 def choose(
     policy: int,
     fleet: FleetArrays,
@@ -246,24 +340,21 @@ def choose(
     replica (the caller looks at the state of the node it gets). left_s: seconds until the prompt's deadline, inf for
     none. uniform: a draw from [0, 1) for SLOT_WEIGHTS. turn: the count of earlier prompts for ROUND_ROBIN.
     """
-    nodes = fleet.alive.shape[0]
-    ranks = np.empty(nodes, np.int64)
-    rank = -1
-    for node in range(nodes):
-        ranks[node] = _rank(fleet, access, model, node, tried, allow_loading)
-        if ranks[node] >= 0 and (rank < 0 or ranks[node] < rank):
-            rank = ranks[node]
-    if rank < 0:
-        return Choice(-1, math.inf, math.inf)
-    if policy in (MARGINAL, LEAST_WORK):
-        best, own, cost = _by_cost(policy, fleet, access, model, service_s, left_s, ranks, rank)
-        return Choice(best, own, cost)
-    if policy == ROUND_ROBIN:
-        node = _by_turn(ranks, rank, turn)
-    else:
-        node = _by_weight(fleet, access, model, ranks, rank, uniform)
-    own, _ = predict(fleet, access, model, node, service_s)
-    return Choice(node, own, own)
+    count = fleet.alive.shape[0]
+    nodes, ranks = np.arange(count), np.empty(count, np.int64)
+    return choose_among(
+        policy, fleet, access, model, service_s, tried, allow_loading, left_s, uniform, turn, 1.0, nodes, count, ranks
+    )
+
+
+@njit(**KERNEL)
+def note_sent(fleet: FleetArrays, access: int, model: int, node: int) -> None:
+    """Books a prompt that was sent on its route, so that the prior sees what the route does."""
+    row = fleet.route_row[access, model]
+    if row >= 0:
+        for other in range(fleet.route_sent.shape[1]):
+            fleet.route_sent[row, other] *= SENT_DECAY
+        fleet.route_sent[row, node] += 1.0
 
 
 def precompile() -> None:

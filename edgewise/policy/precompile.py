@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
-from pathlib import Path
 
+from edgewise.policy.kernel import use_kernel_cache
 
-def use_kernel_cache() -> None:
-    """Keep compiled kernels inside the environment; must run before numba is imported."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(sys.prefix) / "numba-cache"))
+MODULES = ("edgewise.policy.dispatch", "edgewise.policy.share")
 
 
 def main() -> None:
     use_kernel_cache()
-    for name in ("dispatch", "share"):
-        importlib.import_module(f"edgewise.policy.{name}").precompile()
+    for name in MODULES:
+        importlib.import_module(name).precompile()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from edgewise.policy.kernel import KERNEL
+
 NOBODY = -1
 MIN_SHARE = 1e-3  # of the largest share; a smaller one would stand still for minutes
 
@@ -21,7 +23,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def next_model(virtual_s: Floats, has_work: Bools) -> int:
     """The model that computes next: least virtual time among those with work, the first of equals; NOBODY when
     none has work."""
@@ -32,7 +34,7 @@ def next_model(virtual_s: Floats, has_work: Bools) -> int:
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def charge(virtual_s: Floats, shares: Floats, model: int, used_s: float) -> None:
     """Book `used_s` seconds of service on a model."""
     largest = 0.0
@@ -43,7 +45,7 @@ def charge(virtual_s: Floats, shares: Floats, model: int, used_s: float) -> None
         virtual_s[model] += used_s / share
 
 
-@njit(cache=True, nogil=True)
+@njit(**KERNEL)
 def wake(virtual_s: Floats, model: int, clock_s: float) -> None:
     """A model gets work after it had none. `clock_s`: virtual time at which the latest step began."""
     virtual_s[model] = max(virtual_s[model], clock_s)

@@ -27,7 +27,6 @@ STATES = tuple(ReplicaState)
 _OVERDUE = (
     0.1  # a load that has run for T takes at least T/10 more, whatever its node promises: loads have long tails
 )
-_DECAY = 0.98  # of a route row's counts per prompt: the prior looks at about the last 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +92,7 @@ class FleetView:
         self.open[node].add(sent)
         self.open_count[node, model] += 1
         self._lay_on(node, model, service_s, 1.0)
-        row = int(self.arrays.route_row[access, model])
-        if row >= 0:
-            self.arrays.route_sent[row] *= _DECAY
-            self.arrays.route_sent[row, node] += 1.0
+        dispatch.note_sent(self.arrays, access, model, node)
         return sent
 
     def close(self, sent: Sent, now_s: float) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from edgewise.domain.errors import BadInput
 from edgewise.domain.model import PromptSize, Task
-from evals.scenario import MeanService, NodeSlow, PopularityShift, SizedService, model_of
-from evals.scenario_file import SHIPPED, load_scenario, parse_scenario, to_yaml
-from evals.scenario_world import from_world, notes, to_world, trace_source
-from evals.traces import GENERATED, ModelClass, TraceRow, write_trace
+from evals.node_groups import compact
+from evals.scenario import Beliefs, Hints, MeanService, NodeSlow, PopularityShift, SizedService
+from evals.scenario_file import load_scenario, parse_scenario, to_yaml
+from evals.scenario_world import believed_world, from_world, to_world
+from evals.sources import trace_source
+from evals.traces import ModelClass, TraceRow, write_trace
 
 HERE = Path("s.yaml")
 SYNTHETIC = """\
@@ -108,7 +110,7 @@ def test_the_world_of_a_scenario() -> None:
     assert (gpt2.task, gpt2.mean_service_s, gpt2.service_cv, gpt2.load_s, gpt2.load_cv) == (
         Task.TEXT_GENERATION,
         2.0,
-        0.4,
+        1.0,  # of an exponential, whatever cv says
         12.0,
         0.3,
     )
@@ -131,27 +133,77 @@ def test_what_is_written_is_read_back(folder: Path, text: str) -> None:
     assert parse_scenario(to_yaml(first), elsewhere) == first
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in SHIPPED.glob("*.yaml")))
-def test_shipped_scenarios_are_found_by_name_and_need_no_traces(name: str, folder: Path) -> None:
-    scenario = load_scenario(name)
-    assert scenario == load_scenario(SHIPPED / f"{name}.yaml") == parse_scenario(to_yaml(scenario), HERE)
-    assert all("generated" in note for note in notes(scenario))
-    assert len(notes(scenario)) == len(scenario.workload.traces)
-    assert {trace_source(t).file for t in scenario.workload.traces} == {GENERATED}
-    world = to_world(scenario)
-    largest = max(n.memory_gib for n in world.nodes)
-    assert sum(m.memory_gib for m in world.models) > largest  # memory must force a choice
-    assert {model_of(t) for t in scenario.workload.traces} == {m.id for m in world.models}
-
-
 def test_recorded_traces_are_taken_from_the_folder_when_there(folder: Path) -> None:
     name = load_scenario("paper7").workload.traces[0].file
     write_trace(folder / "traces" / name, [TraceRow(0.0, ModelClass.TEXT_SMALL, "t", 1, 1)])
-    assert trace_source(load_scenario("paper7").workload.traces[0]) == (folder / "traces" / name, 0.0, "")
+    source = trace_source(load_scenario("paper7").workload.traces[0])
+    assert (source.file, source.note) == (folder / "traces" / name, "")
+
+
+EXTENDED = (
+    "    service: ps",
+    "    max_concurrency: 3\n    batch_curve: [1, 1.5, 1.5]",
+    "name: tiny",
+    "name: tiny\nhost_cores: 1.5\nhints: {noise: 0.1}\nbeliefs: {service_factor: {gpt2: 2}, spread: [0.5, 2]}",
+    "burst_s: 20}",
+    "burst_s: 20, burst_group: all}",
+)
+
+
+def extended() -> str:
+    text = SYNTHETIC
+    for old, new in zip(EXTENDED[::2], EXTENDED[1::2], strict=True):
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def test_the_later_keys_have_defaults_that_change_nothing() -> None:
+    plain, s = parse_scenario(SYNTHETIC, HERE), parse_scenario(extended(), HERE)
+    assert (plain.host_cores, plain.hints, plain.beliefs) == (None, Hints(0.4), Beliefs())
+    assert (plain.model("gpt2").speedups, s.model("gpt2").speedups) == ((1.0,), (1.0, 1.5, 1.5))
+    assert (s.hints.noise, s.beliefs) == (0.1, Beliefs({"gpt2": 2.0}, (0.5, 2.0)))
+    assert (plain.capacity, s.capacity, to_world(s).host_cores) == (3.0, 1.5, 1.5)
+    assert s.workload.synthetic[0].burst_group == "all"
+    assert parse_scenario(to_yaml(s), HERE) == s
+
+
+def test_beliefs_are_off_by_a_factor_and_the_world_is_not(folder: Path) -> None:
+    text = TRACED.replace("name: traced", "name: traced\nbeliefs: {service_factor: {gpt2: 2}, spread: [0.5, 2]}")
+    scenario = parse_scenario(text, folder / "s.yaml")
+    true, believed = to_world(scenario).model("gpt2"), believed_world(scenario, 1).model("gpt2")
+    size = PromptSize(50, 5)
+    assert believed.mean_service_s == 2 * true.mean_service_s == pytest.approx(7.0)
+    assert believed.expected_service_s(size) == pytest.approx(2 * true.expected_service_s(size))
+    blips = [believed_world(scenario, seed).model("blip").mean_service_s for seed in range(40)]
+    assert len(set(blips)) == 40
+    assert 0.5 <= min(blips) < 0.7 < 1.5 < max(blips) <= 2.0
+
+
+def test_nodes_alike_are_written_as_one_entry() -> None:
+    text = SYNTHETIC.replace("{id: edge-2, memory_gib: 2}", "{id: far, memory_gib: 2, count: 12}")
+    text = text.replace("edge-2", "far-12")
+    scenario = parse_scenario(text, HERE)
+    assert [n.id for n in scenario.nodes] == ["edge-1", *(f"far-{i}" for i in range(1, 13))]
+    assert all(n.count is None for n in scenario.nodes)
+    written = to_yaml(scenario)
+    assert "count: 12" in written
+    assert "far-3" not in written
+    assert parse_scenario(written, HERE) == scenario
+
+
+def test_nodes_that_only_look_alike_stay_single_entries() -> None:
+    nodes = [{"id": f"a-{i}", "speed": 1.0} for i in (2, *range(1, 12), 13)]
+    nodes += [{"id": f"b-{i}", "speed": float(i)} for i in range(1, 12)]
+    nodes += [{"id": f"c-{i:02d}", "speed": 1.0} for i in range(1, 12)]
+    nodes += [{"id": f"d-{i}", "speed": 1.0} for i in range(1, 10)]
+    found = compact(nodes)
+    assert found[:3] == [nodes[0], {"id": "a", "speed": 1.0, "count": 11}, nodes[12]]
+    assert found[3:] == nodes[13:]
 
 
 def test_a_run_is_written_down_as_a_scenario() -> None:
-    first = parse_scenario(SYNTHETIC, HERE)
+    first = parse_scenario(extended().replace("    max_concurrency: 3\n    batch_curve: [1, 1.5, 1.5]", ""), HERE)
     again = from_world(
         to_world(first),
         name=first.name,
@@ -197,6 +249,45 @@ def test_a_run_is_written_down_as_a_scenario() -> None:
         ("at_s: 40", "at_s: 600", "at_s: 600", "is over", "earlier"),
         ("node: edge-1, f", "node: edge-7, f", "edge-7", "'edge-7' is not in the scenario", "edge-"),
         ("service_s: {mean: 2.0, cv: 0.4", "service_s: {base: 2.0, cv: 0.4", "synthetic", "no sizes", "mean"),
+        (
+            "    service: ps",
+            "    batch_curve: [1, 2]",
+            "batch_curve",
+            "has 2 figures, and max_concurrency is 1",
+            "one figure",
+        ),
+        ("    service: ps", "    batch_curve: [2]", "batch_curve", "begins with 2", "speed 1"),
+        ("    service: ps", "    max_concurrency: 2\n    batch_curve: [1, 0.5]", "batch_curve", "falls", "slower"),
+        (
+            "    service: ps",
+            "    max_concurrency: 2\n    batch_curve: [1, 2.5]",
+            "batch_curve",
+            "faster than",
+            "at most k",
+        ),
+        ("name: tiny", "name: tiny\nhints: {noise: -1}", "hints", "greater than or equal", "examples"),
+        ("name: tiny", "name: tiny\nhints: {nois: 0}", "hints", "unknown key 'nois'", "'noise'"),
+        ("name: tiny", "name: tiny\nbeliefs: {service_factor: {gpt3: 2}}", "beliefs", "'gpt3' is not", "'gpt2'"),
+        ("name: tiny", "name: tiny\nbeliefs: {spread: [2, 1]}", "beliefs", "from 2 down", "lowest"),
+        ("name: tiny", "name: tiny\nbeliefs: {spread: [2]}", "beliefs", "missing in beliefs.spread", "add"),
+        ("name: tiny", "name: tiny\nhost_cores: 0", "host_cores", "greater than 0", "examples"),
+        ("memory_gib: 2}", "memory_gib: 2, count: 0}", "count", "greater than or equal to 1", "examples"),
+        (
+            "{id: edge-2, memory_gib: 2}",
+            "{id: edge, memory_gib: 2, count: 2}",
+            "count",
+            "'edge-1' is there twice",
+            "own",
+        ),
+        ("process: mmpp", "process: poisson, burst_group: a", "burst_group", "have no bursts", "mmpp"),
+        ("burst_s: 20}", "burst_s: 20, burst_grup: a}", "burst_grup", "unknown key 'burst_grup'", "'burst_group'"),
+        (
+            "burst_s: 20}]",
+            "burst_s: 20, burst_group: a},\n    {model: gpt2, process: mmpp, rate_per_s: 1, burst_group: a}]",
+            "rate_per_s: 1,",
+            "their bursts differ",
+            "the same burst_s",
+        ),
         ("name: tiny", "name: tiny\nname: twice", "twice", "'name' is there twice", "remove"),
     ],
 )
@@ -225,6 +316,8 @@ def test_what_is_wrong_is_named_by_line(old: str, new: str, at: str, says: str, 
             "u.csv",
             "no such trace file",
         ),
+        ("share: 0.7", "share: 0.7, start_s: 5, until_s: 5", "until_s", "no rows are before 5 s and from 5 s on"),
+        ("{base: 0.5, per_input_token: 0.01, per_output_token: 0.1}", "{base: 0}", "base: 0}", "take no time"),
         ("{blip: 0.9}", "{blib: 0.9}", "blib", "'blib' is not in the scenario"),
         ("{blip: 0.9}", "{blip: 0, gpt2: 0}", "shares:", "no prompts at all"),
         (

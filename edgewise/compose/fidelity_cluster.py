@@ -1,0 +1,154 @@
+"""A small real cluster for measuring: node processes with models that stay where they are, and a gateway. No
+controller, no store: nothing changes while prompts run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from edgewise.compose.children import Child
+from edgewise.compose.options import HOST
+from edgewise.compose.supervisor import NodeSupervisor
+from edgewise.domain.codec import to_json
+from edgewise.domain.errors import ClusterUnavailable, RunFailed, SetupError
+from edgewise.domain.model import ModelSpec
+from edgewise.domain.world import World
+from edgewise.settings import load_settings
+from evals.fidelity.quota import Quotas, find_hierarchy
+from serving.checkpoints import Source, context_tokens
+from serving.fork_client import NodeExited
+from serving.gateway.config import GatewayConfig, limits_of
+from serving.gateway.config import NodeAddress as GatewayNode
+from serving.node.config import NodeConfig
+from tools.clock import RunClock
+from tools.rundir import LOGS
+
+READY_S = 120.0
+POLL_S = 0.05
+_STOP_S = 4.0
+TURNSTILE = "turnstile"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How the nodes are held to their part of the machine. why: why not by cgroup; "" when they are."""
+
+    by: str
+    why: str = ""
+
+
+class Cluster:
+    """`start`, then `serve` for the gateway, always `stop`. urls, pids: by node id."""
+
+    def __init__(self, run: Path, world: World, sources: Mapping[str, Source], say: Callable[[str], None]) -> None:
+        self.run, self.world = run, world
+        self.clock = RunClock()
+        self._sources, self._say = dict(sources), say
+        self._nodes = NodeSupervisor(run / LOGS / "nodes.log", self._node_exited, self._lost)
+        self._gateway = Child("gateway", run / LOGS)
+        self._quotas: Quotas | None = None
+        self.failure = ""
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return self._nodes.urls
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return self._nodes.pids
+
+    async def start(self, *, gateway: bool = True) -> None:
+        """Node processes up, nothing loaded."""
+        if gateway:
+            await self._gateway.start()
+        await self._nodes.start()
+        await self._nodes.spawn_all([self._config(i) for i in range(len(self.world.nodes))])
+
+    async def hold(self, cores: float, by: str = "") -> Held:
+        """Hold every node to `cores`: by cgroup where the machine allows it, else (or with by=TURNSTILE) by the node
+        server itself, which rests between two steps."""
+        why = "asked for" if by == TURNSTILE else ""
+        if not why:
+            try:
+                self._quotas = Quotas(find_hierarchy())
+                for node, pid in self.pids.items():
+                    self._quotas.hold(node, pid, cores)
+                return Held(self._quotas.hierarchy.name)
+            except SetupError as error:
+                why = error.line()
+        await self._nodes.limit_cpu(dict.fromkeys(self.urls, cores))
+        return Held(TURNSTILE, why)
+
+    async def place(self, placement: Mapping[str, Sequence[str]]) -> None:
+        """Load models ({node: models}) and wait until all are ready. Raises RunFailed."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+            for node, models in placement.items():
+                for model in models:
+                    async with http.post(f"{self.urls[node]}/v2/repository/models/{model}/load") as answer:
+                        if answer.status not in (200, 202):
+                            raise RunFailed(f"{model} was not loaded: {await answer.text()}", where=node)
+            until = time.monotonic() + READY_S
+            for node, models in placement.items():
+                for model in models:
+                    while not await _ready(http, self.urls[node], model):
+                        if time.monotonic() > until or self.failure:
+                            raise RunFailed(self.failure or f"{model} was not ready in time", where=node)
+                        await asyncio.sleep(POLL_S)
+
+    async def serve(self, models: tuple[ModelSpec, ...]) -> str:
+        """Start the gateway, which believes the service profiles of `models`; its URL. It sheds nothing."""
+        contexts = {m.id: context_tokens(self._sources[m.id], m.task) for m in models}
+        config = GatewayConfig(
+            world=World(self.world.nodes, models, self.world.network, self.world.host_cores),
+            run_dir=str(self.run),
+            origin=self.clock.origin,
+            nodes=tuple(GatewayNode(node, url) for node, url in self.urls.items()),
+            limits=limits_of(load_settings(), shedding=False),
+            context_tokens={m: n for m, n in contexts.items() if n is not None},
+            host=HOST,
+        )
+        ready = await self._gateway.configure(to_json(config))
+        return f"http://{HOST}:{ready['port']}"
+
+    def cpu_s(self) -> dict[str, float]:
+        """CPU seconds that each node process has used. Raises RunFailed when one is gone."""
+        try:
+            times = {node: psutil.Process(pid).cpu_times() for node, pid in self.pids.items()}
+        except psutil.Error as error:
+            raise RunFailed(f"a node process is gone: {error}") from error
+        return {node: t.user + t.system for node, t in times.items()}
+
+    async def stop(self) -> None:
+        """Everything that was started, in order. Never raises."""
+        await self._gateway.stop(_STOP_S)
+        await asyncio.gather(self._nodes.stop(_STOP_S), return_exceptions=True)
+        for _ in range(20):
+            if self._quotas is None or not self._quotas.close():
+                return
+            await asyncio.sleep(POLL_S)
+
+    def _config(self, index: int) -> NodeConfig:
+        return NodeConfig(self.world.nodes[index], self.world.models, self._sources, self.clock.origin, host=HOST)
+
+    async def _node_exited(self, event: NodeExited) -> None:
+        how = f"signal {event.signal}" if event.signal else f"code {event.code}"
+        self.failure = f"{event.node}: its process ended ({how})"
+        self._say(self.failure)
+
+    def _lost(self) -> None:
+        self.failure = "the fork server ended, and every node with it"
+
+
+async def _ready(http: aiohttp.ClientSession, url: str, model: str) -> bool:
+    async with http.get(f"{url}/edgewise/v1/state") as answer:
+        state = await answer.json()
+    mine = [r for r in state["replicas"] if r["model"] == model]
+    if mine and mine[0]["state"] == "failed":
+        raise ClusterUnavailable(f"{model}: {mine[0]['error']}", where=url)
+    return bool(mine) and mine[0]["state"] == "ready"

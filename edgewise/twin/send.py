@@ -1,0 +1,232 @@
+"""From a prompt's arrival to its queue: the dispatch kernels of the gateway, loads on demand, held prompts."""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from edgewise.policy.dispatch import ABSENT, LOADING, MARGINAL, READY, choose_among, note_sent
+from edgewise.policy.kernel import INLINE, KERNEL
+from edgewise.policy.literals import plain, yes
+from edgewise.twin.arrays import (
+    HELD,
+    IN_TRANSIT,
+    LOCAL,
+    ON_DEMAND,
+    OPEN,
+    SHED,
+    Physics,
+    Rules,
+    State,
+)
+from edgewise.twin.demand import Demand
+from edgewise.twin.draws import uniform
+from edgewise.twin.place import could_fit, drain, hold, idle, make_room, start_load
+from edgewise.twin.queues import push, push_transit
+from edgewise.twin.serve import reshare, see, start_waiting, sync, trip_there
+
+LEAST_OF_LOAD = 0.1  # a load that takes longer than usual is expected to end after this part of its usual time
+
+
+@njit(**KERNEL)
+def send(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> bool:
+    """Sends the prompt to a node, or sheds it; False when nobody can take it (the caller holds it)."""
+    access, m, hint_s = d.access[p], d.model[p], d.hint_s[p]
+    left_s = ph.deadline_s[m] - (now_s - d.at_s[p]) if r.shedding else math.inf
+    node, own_s = plain(-1), math.inf
+    if r.placing == LOCAL and s.fleet.alive[ph.local_node[access, m]]:
+        node = ph.local_node[access, m]
+        if r.shedding:
+            own_s = _local_own(ph, s, node, m, hint_s, now_s)
+    else:
+        count, sampled = _candidates(ph, s, r, p, access, m, now_s)
+        nodes = s.picked if sampled else s.holders[m]
+        draw = uniform(ph.seed, p, s.attempts[p], 7)
+        choice = choose_among(
+            r.dispatch, s.fleet, access, m, hint_s, s.nobody, yes(), left_s if r.dispatch == MARGINAL else math.inf,
+            draw, s.turn[m], r.knob, nodes, count, s.ranks,
+        )  # fmt: skip
+        node, own_s = choice.node, choice.own_s
+        if r.placing == ON_DEMAND and own_s * r.eager > ph.load_mean[m]:
+            fresh, fresh_s = _best_fresh(ph, s, access, m, hint_s, node < 0)
+            if fresh >= 0 and fresh_s < own_s * r.eager:
+                make_room(ph, s, fresh, m, now_s, node < 0)
+                start_load(ph, s, fresh, m, now_s)
+                node, own_s = fresh, fresh_s
+    if node < 0:
+        return False
+    if own_s > left_s:
+        _shed(ph, d, s, p, now_s)
+        return True
+    s.turn[m] += 1
+    _book(ph, d, s, r, p, node, now_s)
+    return True
+
+
+@njit(**INLINE)
+def _candidates(
+    ph: Physics, s: State, r: Rules, p: int, access: int, m: int, now_s: float
+) -> tuple[int, bool]:
+    """(how many, whether they are in `picked`): the model's holders, or a sample of them with the access node."""
+    held = s.holder_count[m]
+    sampled = held > r.sample
+    count = r.sample if sampled else held
+    for i in range(count):
+        if sampled:
+            s.picked[i] = s.holders[m, int(uniform(ph.seed, p, i, 11) * held)]
+        _look(ph, s, s.picked[i] if sampled else s.holders[m, i], m, now_s)
+    return count, sampled
+
+
+@njit(**INLINE)
+def _look(ph: Physics, s: State, n: int, m: int, now_s: float) -> None:
+    """Bring what the dispatcher knows of a node up to now."""
+    for i in range(s.active_count[n]):
+        see(ph, s, n, s.active[n, i], now_s)
+    if s.fleet.state[n, m] == LOADING:
+        usual = ph.load_mean[m]
+        s.fleet.ready_in_s[n, m] = max(usual - (now_s - s.since_s[n, m]), LEAST_OF_LOAD * usual)
+
+
+@njit(**KERNEL)
+def _best_fresh(
+    ph: Physics, s: State, access: int, m: int, hint_s: float, alone: bool
+) -> tuple[int, float]:
+    """The node where a new replica would answer the prompt soonest, and when; -1 when none has room for it. alone:
+    the model stands nowhere, so that even another's last replica may go."""
+    best, best_s = plain(-1), math.inf
+    for n in range(ph.memory.shape[0]):
+        if not s.fleet.alive[n] or s.fleet.state[n, m] != ABSENT:
+            continue
+        backlog = 0.0
+        for k in range(ph.need.shape[0]):
+            backlog += s.fleet.work_s[n, k]
+        trip = s.fleet.latency_s[access, n] + s.fleet.s_per_kib[access, n] * s.fleet.payload_kib[m]
+        # The node goes on with its backlog during the load; what is left then is shared with.
+        load = ph.load_mean[m]
+        takes_s = load + max(backlog / s.fleet.speed[n] - load, 0.0) + hint_s / s.fleet.speed[n] + trip
+        if takes_s < best_s and could_fit(ph, s, n, m, alone):
+            best, best_s = n, takes_s
+    return best, best_s
+
+
+@njit(**KERNEL)
+def _local_own(ph: Physics, s: State, n: int, m: int, hint_s: float, now_s: float) -> float:
+    """A plain guess of the delay at n, for shedding."""
+    backlog = hint_s
+    for k in range(ph.need.shape[0]):
+        see(ph, s, n, k, now_s)
+        backlog += s.fleet.work_s[n, k]
+    wait: float = 0.0 if s.fleet.state[n, m] == READY else ph.load_mean[m]
+    return backlog / s.fleet.speed[n] + wait
+
+
+@njit(**KERNEL)
+def _shed(ph: Physics, d: Demand, s: State, p: int, now_s: float) -> None:
+    s.status[p] = SHED
+    s.finished_s[p] = now_s
+    s.clock[1] = max(s.clock[1], now_s)
+    s.count[OPEN] -= 1
+
+
+@njit(**INLINE)
+def _book(ph: Physics, d: Demand, s: State, r: Rules, p: int, n: int, now_s: float) -> None:
+    access, m, hint_s = d.access[p], d.model[p], d.hint_s[p]
+    s.node[p] = n
+    s.attempts[p] += 1
+    s.cold[p] = s.cold[p] or s.fleet.state[n, m] != READY
+    s.wait_hint_s[n, m] += hint_s
+    s.used_s[n, m] = now_s
+    note_sent(s.fleet, access, m, n)
+    if s.stale_until_s[n] > now_s:  # the dispatcher still knows what it sends itself
+        s.fleet.work_s[n, m] += hint_s
+        s.fleet.prompts[n, m] += 1.0
+    trip = trip_there(ph, s, access, n, m, now_s)
+    if trip > 0.0:
+        s.transit[n, m] += 1
+        push_transit(s.transit_s, s.transit_prompt, s.count[IN_TRANSIT], now_s + trip, p)
+        s.count[IN_TRANSIT] += 1
+        see(ph, s, n, m, now_s)
+    else:
+        queue(ph, d, s, r, p, now_s)
+
+
+@njit(**KERNEL)
+def queue(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> None:
+    """The prompt is at its node; it starts if it may."""
+    n, m = s.node[p], d.model[p]
+    s.key[p] = d.at_s[p] + r.yielding * d.hint_s[p]
+    s.wait_root[n, m] = push(s.left, s.right, s.key, s.wait_root[n, m], p)
+    s.waiting[n, m] += 1
+    if s.fleet.state[n, m] == READY and (ph.slots[m] == 0 or s.running[n, m] < ph.slots[m]):
+        sync(s, n, now_s)
+        start_waiting(ph, d, s, n, m)
+        reshare(ph, s, n)
+    see(ph, s, n, m, now_s)
+    if r.placing == LOCAL and s.fleet.state[n, m] == ABSENT:
+        serve_wanted(ph, d, s, n, now_s)
+
+
+@njit(**KERNEL)
+def arrive_there(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> None:
+    """A prompt comes off the network. When the replica has gone meanwhile, it is handed back."""
+    n, m = s.node[p], d.model[p]
+    s.transit[n, m] -= 1
+    state = s.fleet.state[n, m]
+    if s.fleet.alive[n] and (state == READY or state == LOADING or r.placing == LOCAL):
+        queue(ph, d, s, r, p, now_s)
+        return
+    s.wait_hint_s[n, m] = s.wait_hint_s[n, m] - d.hint_s[p] if s.transit[n, m] + s.waiting[n, m] > 0 else 0.0
+    see(ph, s, n, m, now_s)
+    if not send(ph, d, s, r, p, now_s):
+        hold(s, m, p)
+
+
+@njit(**KERNEL)
+def review(ph: Physics, d: Demand, s: State, r: Rules, now_s: float) -> None:
+    """Held prompts, oldest first: those that somebody can take now are sent. When the first of a model cannot be,
+    the rest cannot either."""
+    for m in range(ph.need.shape[0]):
+        for _ in range(s.held_count[m]):
+            p = s.held_first[m]
+            if not send(ph, d, s, r, p, now_s):
+                break
+            s.held_first[m] = s.next_held[p]
+            s.held_count[m] -= 1
+            s.count[HELD] -= 1
+
+
+@njit(**KERNEL)
+def serve_wanted(ph: Physics, d: Demand, s: State, n: int, now_s: float) -> None:
+    """LOCAL: load what prompts at n wait for, who waits longest first. The least recently used idle replicas make
+    room; where none is idle, the least recently used busy one drains, so that nobody waits for ever."""
+    models = ph.need.shape[0]
+    for _ in range(models):
+        wanted = plain(-1)
+        for m in range(models):
+            if s.waiting[n, m] > 0 and s.fleet.state[n, m] == ABSENT:
+                first = s.wait_root[n, m]
+                if wanted < 0 or d.at_s[first] < d.at_s[s.wait_root[n, wanted]]:
+                    wanted = m
+        if wanted < 0:
+            return
+        if make_room(ph, s, n, wanted, now_s, yes()):
+            start_load(ph, s, n, wanted, now_s)
+            continue
+        waits_s = now_s - d.at_s[s.wait_root[n, wanted]]
+        victim, coming = plain(-1), s.free[n]
+        for k in range(models):
+            state = s.fleet.state[n, k]
+            if state == READY and not idle(s, n, k):
+                if victim < 0 or s.since_s[n, k] < s.since_s[n, victim]:
+                    victim = k
+            elif state != ABSENT and state != LOADING:
+                coming += ph.need[k]
+        if victim >= 0 and coming < ph.need[wanted] and waits_s > ph.load_mean[wanted]:
+            drain(ph, d, s, n, victim, now_s, yes())
+            if s.fleet.state[n, victim] == ABSENT:
+                continue
+        return
+
+

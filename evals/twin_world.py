@@ -1,0 +1,117 @@
+"""A scenario as the arrays the twin runs on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgewise.domain.model import ModelSpec
+from edgewise.domain.world import World
+from edgewise.policy.dispatch import FleetArrays
+from edgewise.twin.arrays import Physics
+from edgewise.twin.demand import NODE_DOWN, NODE_SLOW, NODE_UP, TELEMETRY_STALE, Floats, Happenings, Ints
+from edgewise.twin.run import fleet_for
+from evals.scenario import MeanService, NodeDown, NodeSlow, NodeUp, PopularityShift, Scenario
+from evals.scenario_world import to_world
+
+CODES = {"node-down": NODE_DOWN, "node-up": NODE_UP, "node-slow": NODE_SLOW, "telemetry-stale": TELEMETRY_STALE}
+
+
+def physics_of(scenario: Scenario, world: World, seed: int) -> Physics:
+    """What does not change in a run. `world`: the true one."""
+    models = scenario.models
+    longest = max(len(m.speedups) for m in models)
+    curve = np.ones((len(models), longest))
+    for i, m in enumerate(models):
+        curve[i, : len(m.speedups)] = m.speedups
+        curve[i, len(m.speedups) :] = m.speedups[-1]
+    variance = np.array([math.log1p(m.load_s.cv**2) for m in models])
+    load_mean = np.array([m.load_s.mean for m in models])
+    memory, need = np.array([n.memory_gib for n in scenario.nodes]), np.array([m.memory_gib for m in models])
+    latency_s, _ = network(world)
+    return Physics(
+        memory=memory,
+        need=need,
+        first_speed=np.array([n.speed for n in scenario.nodes]),
+        slots=np.array([0 if scenario.discipline(m.id) == "ps" else m.max_concurrency for m in models], np.int64),
+        curve=curve,
+        load_mean=load_mean,
+        load_mu=np.log(load_mean) - variance / 2,
+        load_sigma=np.sqrt(variance),
+        left_scv=np.array([_left_scv(scenario, m) for m in world.models]),
+        request_kib=np.array([m.request_kib for m in models]),
+        response_kib=np.array([m.response_kib for m in models]),
+        deadline_s=np.array([m.deadline_s for m in models]),
+        local_node=_local_nodes(latency_s, memory, need),
+        cores=math.inf if scenario.host_cores is None else scenario.host_cores,
+        contention=scenario.links.contention,
+        seed=seed,
+    )
+
+
+def fleet_of(physics: Physics, world: World) -> FleetArrays:
+    """The empty fleet, with the network of the world."""
+    return fleet_for(physics, *network(world))
+
+
+def network(world: World) -> tuple[Floats, Floats]:
+    """(latency both ways, s per KiB), [N, N]; nothing from a node to itself."""
+    count = len(world.nodes)
+    default = world.network.default
+    latency_s = np.full((count, count), 2 * default.latency_ms / 1e3)
+    s_per_kib = np.full((count, count), 1024 * 8 / (default.bandwidth_mbps * 1e6))
+    index = {n.id: i for i, n in enumerate(world.nodes)}
+    for pair in world.network.pairs:
+        a, b = index[pair.a], index[pair.b]
+        latency_s[a, b] = latency_s[b, a] = 2 * pair.link.latency_ms / 1e3
+        s_per_kib[a, b] = s_per_kib[b, a] = 1024 * 8 / (pair.link.bandwidth_mbps * 1e6)
+    np.fill_diagonal(latency_s, 0.0)
+    np.fill_diagonal(s_per_kib, 0.0)
+    return latency_s, s_per_kib
+
+
+def happenings_of(scenario: Scenario) -> Happenings:
+    """What happens to nodes, in order of time; ties in the order of the file. Shifts are in the demand."""
+    index = {n.id: i for i, n in enumerate(scenario.nodes)}
+    events = [e for e in scenario.events if not isinstance(e, PopularityShift)]
+    events.sort(key=lambda e: e.at_s)
+    values = []
+    for e in events:
+        if isinstance(e, NodeSlow):
+            values.append(e.factor)
+        elif isinstance(e, NodeDown | NodeUp):
+            values.append(0.0)
+        else:
+            values.append(e.for_s)
+    return Happenings(
+        np.array([e.at_s for e in events], np.float64),
+        np.array([CODES[e.kind] for e in events], np.int64),
+        np.array([-1 if e.node is None else index[e.node] for e in events], np.int64),
+        np.array(values, np.float64),
+    )
+
+
+def ideal_s(scenario: Scenario, world: World) -> Floats:
+    """[M] seconds of network in the ideal latency: to the fastest node, averaged over where prompts enter."""
+    latency_s, s_per_kib = network(world)
+    fastest = max(range(len(world.nodes)), key=lambda i: (world.nodes[i].speed, -i))
+    spatial = scenario.workload.spatial
+    shares = np.array([spatial.get(n.id, 0.0) if spatial else 1.0 for n in scenario.nodes])
+    shares = shares / shares.sum()
+    payload = np.array([m.request_kib + m.response_kib for m in scenario.models])
+    return np.asarray(shares @ latency_s[:, fastest] + (shares @ s_per_kib[:, fastest]) * payload)
+
+
+def _left_scv(scenario: Scenario, model: ModelSpec) -> float:
+    """How uncertain a prompt's need is around what is believed of it."""
+    entry = scenario.model(model.id)
+    noise = 0.0 if isinstance(entry.service_s, MeanService) else scenario.hints.noise
+    return model.service_cv**2 + math.expm1(noise**2)
+
+
+def _local_nodes(latency_s: Floats, memory: Floats, need: Floats) -> Ints:
+    """[N, M] the access node, or the nearest node that the model fits on (the lowest index of equals)."""
+    fits = need[None] <= memory[:, None] + 1e-9
+    far = np.where(fits[None], latency_s[:, :, None], np.inf)  # [access, node, model]
+    return np.asarray(far.argmin(axis=1), dtype=np.int64)
