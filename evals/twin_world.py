@@ -112,6 +112,11 @@ def _left_scv(scenario: Scenario, model: ModelSpec) -> float:
 
 def _local_nodes(latency_s: Floats, memory: Floats, need: Floats) -> Ints:
     """[N, M] the access node, or the nearest node that the model fits on (the lowest index of equals)."""
-    fits = need[None] <= memory[:, None] + 1e-9
-    far = np.where(fits[None], latency_s[:, :, None], np.inf)  # [access, node, model]
-    return np.asarray(far.argmin(axis=1), dtype=np.int64)
+    count = len(memory)
+    nearest = np.repeat(np.arange(count, dtype=np.int64)[:, None], len(need), axis=1)
+    for m, needed in enumerate(need):
+        fits = memory >= needed - 1e-9
+        small = np.nonzero(~fits)[0]
+        if small.size:
+            nearest[small, m] = np.where(fits, latency_s[small], np.inf).argmin(axis=1)
+    return nearest

@@ -49,11 +49,15 @@ def route_weights(p: Problem, placement: Bools, rates: Floats) -> Floats:
 def node_shares(p: Problem, placement: Bools, power: float) -> Floats:
     """Shares[n, m] ∝ 1/service^power over a node's replicas, summing to 1: short prompts pass long ones, which
     costs the long ones little. The ratio is bounded so that nobody starves."""
-    size = p.service**-power
-    size = np.maximum(size, size.max() / LARGEST_RATIO)
-    raw = np.where(placement, size[None, :], 0.0)
+    raw = np.where(placement, size_weights(p.service, power)[None, :], 0.0)
     sums = raw.sum(axis=1, keepdims=True)
     return np.asarray(raw / np.where(sums > 0, sums, 1.0))
+
+
+def size_weights(service: Floats, power: float) -> Floats:
+    """Relative shares [M] of models with mean service `service`: 1/service^power, the ratio bounded."""
+    size = service**-power
+    return np.asarray(np.maximum(size, size.max() / LARGEST_RATIO))
 
 
 def placed(p: Problem, plan: Plan) -> Bools:

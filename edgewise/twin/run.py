@@ -8,11 +8,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from edgewise.domain.errors import RunFailed
-from edgewise.policy.dispatch import FleetArrays, empty_fleet
+from edgewise.policy.dispatch import ABSENT, FleetArrays, empty_fleet
 from edgewise.twin.arrays import LOG_ROWS, OPEN, Physics, Rules, State, new_state
 from edgewise.twin.demand import Bools, Demand, Floats, Happenings, Ints
 from edgewise.twin.loop import advance
-from edgewise.twin.place import stand
+from edgewise.twin.place import stand, start_load
 
 FIRST_LOG = 4096
 
@@ -53,6 +53,16 @@ class Twin:
             raise RunFailed("the initial replicas do not fit the memory of their nodes")
         for n, m in zip(*np.nonzero(placement), strict=True):
             stand(self.physics, self.state, n, m)
+
+    def load(self, placement: Bools) -> None:
+        """Start loads of these replicas [N, M] now, once, where memory allows."""
+        for n, m in zip(*np.nonzero(placement), strict=True):
+            if self.state.fleet.state[n, m] == ABSENT and self.state.free[n] >= self.physics.need[m] - 1e-9:
+                start_load(self.physics, self.state, n, m, self.now_s)
+
+    def believe_speed(self, speed: Floats) -> None:
+        """What the dispatcher takes for the nodes' speed [N]."""
+        self.state.fleet.speed[:] = speed
 
     def want(self, goal: Bools) -> None:
         """Replicas wanted [N, M]; what is there and not wanted drains (under FIXED placing)."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import psutil
-import yaml
 
 from edgewise.domain.codec import from_json
 from edgewise.domain.errors import BadInput
@@ -30,15 +30,6 @@ class Machine:
     system: str
     python: str
     packages: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Mean, coefficient of variation and number of draws."""
-
-    mean: float
-    cv: float
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +55,29 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ModelProfile:
-    """One model. service: by size, seconds on one core of this machine, alone; its cv is the spread that size does
-    not explain. worst_fit: largest relative error of that for one size. first_s: what the first prompt after a load
-    took beyond its usual time. http_s: what an answer took beyond its service, over loopback."""
+    """One model; `load_s`, `service_s` and `batch_curve` are in the scenario's words and can be copied into one.
+
+    loads, prompts: how many were measured. first_s: what the first prompt after a load took beyond its usual time.
+    service_s: by size, seconds on one core of this machine, alone; its cv is the spread that size does not explain.
+    mean_service_s: over the prompts measured. worst_fit: largest relative error of service_s for one size. http_s:
+    what an answer took beyond its service, over loopback. together: throughput as measured; batch_curve the same for
+    1, 2, 3 … prompts, linear between.
+    """
 
     id: str
     task: Task
     memory_gib: float
-    load: Spread
+    load_s: LoadTime
+    loads: int
     first_s: float
-    service: ServiceProfile
+    service_s: SizedService
     prompts: int
     mean_service_s: float
     worst_fit: float
     http_s: float
     together: tuple[Together, ...]
-    memory: Memory
+    batch_curve: tuple[float, ...]
+    memory_mib: Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,44 +109,34 @@ def read_profile(path: Path) -> Profile:
 
 
 def entry_of(profile: ModelProfile, spec: ModelSpec) -> ModelEntry:
-    """The model as a scenario has it: what was measured, and the rest of its catalogue entry. The batch curve names
-    only what the engine does with that many prompts at once."""
-    s = profile.service
-    curve = {t.prompts: t.throughput for t in profile.together}
+    """The model as a scenario has it: what was measured, and the rest of its catalogue entry."""
     return ModelEntry(
         id=spec.id,
         task=spec.task,
         memory_gib=spec.memory_gib,
-        load_s=LoadTime(profile.load.mean, profile.load.cv),
-        service_s=SizedService(
-            s.base_s, s.per_input_token_s, s.per_output_token_s, s.per_image_s, s.per_step_s, s.cv
-        ),
+        load_s=profile.load_s,
+        service_s=profile.service_s,
         max_concurrency=spec.max_concurrency,
         request_kib=spec.request_kib,
         response_kib=spec.response_kib,
         deadline_s=spec.deadline_s,
-        batch_curve=batch_curve(curve, spec.max_concurrency),
+        batch_curve=profile.batch_curve[: spec.max_concurrency] if spec.max_concurrency > 1 else (),
     )
 
 
-def batch_curve(measured: dict[int, float], most: int) -> tuple[float, ...]:
-    """The curve for 1 … `most` prompts at once, linear between what was measured and level past it; () for most = 1,
-    where nothing runs beside anything."""
-    if most <= 1:
-        return ()
-    known = sorted(measured)
-    curve = []
-    for k in range(1, most + 1):
-        below = max((n for n in known if n <= k), default=known[0])
-        above = min((n for n in known if n >= k), default=known[-1])
-        part = (k - below) / (above - below) if above > below else 0.0
-        curve.append(measured[below] + part * (measured[above] - measured[below]))
-    return tuple(curve)
+def batch_curve(measured: Sequence[Together]) -> tuple[float, ...]:
+    """Throughput with 1, 2, 3, … prompts at once, linear between what was measured."""
+    known = sorted(measured, key=lambda t: t.prompts)
+    counts = range(1, known[-1].prompts + 1)
+    return tuple(float(v) for v in np.interp(counts, [t.prompts for t in known], [t.throughput for t in known]))
 
 
-def scenario_text(entries: list[dict[str, Any]]) -> str:
-    """Model entries as the `models:` block of a scenario file."""
-    return yaml.safe_dump({"models": entries}, sort_keys=False)
+def sized(profile: ServiceProfile) -> SizedService:
+    """A service profile in the scenario's words."""
+    p = profile
+    return SizedService(
+        p.base_s, p.per_input_token_s, p.per_output_token_s, p.per_image_s, p.per_step_s, p.cv
+    )
 
 
 def this_machine() -> Machine:

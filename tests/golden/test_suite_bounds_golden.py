@@ -76,7 +76,7 @@ def test_a_prompt_that_may_be_shed_costs_no_more_than_its_deadline() -> None:
 
 
 def test_under_shedding_a_queue_still_costs() -> None:
-    # Ten prompts of 1 s at once, each may be shed for 4 s. Best: four are served (1, 2, 3, 4 s), six count 4 s: 3.4 s.
+    # Ten prompts of 1 s at once, each may be shed for 4 s. Best: four are served (1, 2, 3, 4 s), six count 4 s.
     scenario = tiny_scenario(models=[tiny_model("m-0", deadline_s=4.0)], shedding=True)
     found = bound(scenario, tiny_demand([0.0] * 10, [1.0] * 10)).mean_latency_s
     assert 2.5 < found <= 3.4

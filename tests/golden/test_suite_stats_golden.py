@@ -48,7 +48,7 @@ def test_seeds_without_a_value_are_left_out_and_counted() -> None:
 
 
 def test_ratios_are_paired_by_seed_and_geometric() -> None:
-    # Ratios 2 and 8: geometric mean 4; logs differ by ln 4, so their standard error is ln 2, and t with 1 df is 12.706.
+    # Ratios 2 and 8: geometric mean 4; logs differ by ln 4, so their standard error is ln 2, and t of 1 df is 12.706.
     found = paired([2.0, 8.0], [1.0, 1.0])
     assert found["ratio"] == pytest.approx(4.0)
     assert found["ci95"] == pytest.approx([4 * 2**-12.7062, 4 * 2**12.7062], rel=1e-4)

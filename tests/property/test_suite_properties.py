@@ -91,8 +91,8 @@ def test_no_random_schedule_beats_the_bound(world: World, seed: int) -> None:
 
 
 def best_of_all_lists(world: World, may_shed: bool) -> float:
-    """Least mean latency of all schedules in which each node takes its prompts in some order, one at a time; each prompt
-    may instead be shed."""
+    """Least mean latency of all schedules in which each node takes its prompts in some order, one at a time; each
+    prompt may instead be shed."""
     d, scenario = world.demand, world.scenario
     size, nodes = d.at_s.size, len(scenario.nodes)
     best = math.inf

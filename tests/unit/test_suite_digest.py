@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,15 +26,12 @@ class Run:
     end_s: float = DURATION_S + 50
 
 
-def run(
-    prompts: list[tuple[float, float]],
-    rows: list[tuple[float, int, int, int]] = [],
-    **figures: Any,
-) -> Run:
-    at = np.array([p[0] for p in prompts])
-    done = np.array([p[1] for p in prompts])
+def run(prompts: list[tuple[float, float]], rows: Sequence[tuple[float, int, int, int]] = (), **figures: Any) -> Run:
+    """prompts: (arrived, finished); rows: (at, kind, node, model)."""
+    at, done = (np.array([p[i] for p in prompts]) for i in (0, 1))
+    latency = np.minimum(done, DURATION_S) - at  # one that never ends counts with its age
     columns = [np.array([r[i] for r in rows], float if i == 0 else np.int64) for i in range(4)]
-    return Run(FakePrompts(at, done, done - at, np.zeros(at.size, np.int64)), FakeReplicas(*columns), figures)
+    return Run(FakePrompts(at, done, latency, np.zeros(at.size, np.int64)), FakeReplicas(*columns), figures)
 
 
 def world(**more: Any) -> Scenario:

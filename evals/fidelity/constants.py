@@ -1,0 +1,164 @@
+"""What a prompt costs besides its service, measured on prompts of their own: through the gateway alone, and with all
+nodes busy. These are the constants by which the twin of a real cluster differs from its service profiles."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+import numpy as np
+from scipy.stats import trim_mean
+
+from edgewise.domain.errors import RunFailed
+from edgewise.domain.records import PromptRow
+from evals.prompts import PromptRequest
+from evals.replayer import judge
+
+IDLE_S = 1.5
+SATURATED_S = 8.0
+SETTLE_S = 2.0  # of the saturated time, before which not every queue is full yet
+CLIENTS = 3  # per model: more than nodes, so that no replica is ever without work
+TRIM = 0.1  # of the draws at each end: a hiccup of the machine is no constant
+
+Requests = Mapping[str, Sequence[PromptRequest]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One prompt that was sent through the gateway; service_s as its node says."""
+
+    id: str
+    model: str
+    service_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Prompts one by one. loop_s: CPU seconds that the nodes' event loops took per prompt of each model, polls left
+    out; poll_cores: what an idle node takes."""
+
+    sent: tuple[Sent, ...]
+    loop_s: dict[str, float]
+    poll_cores: float
+
+
+@dataclass(frozen=True, slots=True)
+class Saturated:
+    """All nodes busy from begin_s to end_s (run clock). cores: CPU seconds per second that each node got."""
+
+    sent: tuple[Sent, ...]
+    begin_s: float
+    end_s: float
+    cores: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Constants:
+    """Seconds. http_s: latency beyond service of a prompt alone, from the gateway's first byte to its last; gap_s: what
+    a node is idle between two prompts though others wait; loop_s: CPU of HTTP per prompt in the node's process;
+    poll_cores: CPU per second of an idle node. cores: CPU per second of each node with all of them busy."""
+
+    http_s: dict[str, float]
+    gap_s: float
+    loop_s: dict[str, float]
+    poll_cores: float
+    cores: dict[str, float]
+
+
+class GatewayDoor:
+    """Sends single prompts to the gateway, numbered so that their rows can be found again."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, tag: str) -> None:
+        self._session, self._url, self._tag = session, url, tag
+        self._numbers = itertools.count()
+
+    async def ask(self, request: PromptRequest) -> Sent:
+        """Raises RunFailed for an answer that is none."""
+        identity = f"{self._tag}-{next(self._numbers):05d}"
+        headers = {"x-request-id": identity}
+        async with self._session.post(self._url + request.path, json=request.body, headers=headers) as response:
+            content = await response.read()
+            fault = judge(response.status, content, request, streamed=False)
+            service_ms = response.headers.get("x-edgewise-service-ms", "")
+        if fault or not service_ms:
+            raise RunFailed(f"{request.model}: {fault or 'no service time in the answer'}", where=self._url)
+        return Sent(identity, request.model, float(service_ms) / 1e3)
+
+
+async def alone(door: GatewayDoor, requests: Requests, loop_cpu_s: Callable[[], float], nodes: int) -> Alone:
+    """`loop_cpu_s` gives the CPU seconds of all nodes' event loops together."""
+    for several in requests.values():
+        await door.ask(several[0])  # a first prompt is held until the gateway has seen the nodes
+    cpu_s, begun_s = loop_cpu_s(), time.monotonic()
+    await asyncio.sleep(IDLE_S)
+    idle_cores = (loop_cpu_s() - cpu_s) / (time.monotonic() - begun_s)
+    sent: list[Sent] = []
+    loops = {}
+    for model, several in requests.items():
+        cpu_s, begun_s = loop_cpu_s(), time.monotonic()
+        sent += [await door.ask(request) for request in several]
+        took_s = time.monotonic() - begun_s
+        loops[model] = max(0.0, loop_cpu_s() - cpu_s - idle_cores * took_s) / len(several)
+    return Alone(tuple(sent), loops, idle_cores / nodes)
+
+
+async def saturate(
+    door: GatewayDoor, requests: Requests, cpu_s: Callable[[], Mapping[str, float]], now_s: Callable[[], float]
+) -> Saturated:
+    """Closed loops of prompts on all models at once. `cpu_s`: of each node's process; `now_s`: the run clock."""
+    end = now_s() + SATURATED_S
+    sent: list[Sent] = []
+
+    async def client(turns: Iterator[PromptRequest]) -> None:
+        while now_s() < end:
+            sent.append(await door.ask(next(turns)))
+
+    clients = [
+        asyncio.create_task(client(itertools.islice(itertools.cycle(several), k * len(several) // CLIENTS, None)))
+        for several in requests.values()
+        for k in range(CLIENTS)
+    ]
+    try:
+        await asyncio.sleep(SETTLE_S)
+        before, begin_s = cpu_s(), now_s()
+        await asyncio.sleep(max(0.0, end - begin_s))
+        after, end_s = cpu_s(), now_s()
+        await asyncio.gather(*clients)
+    finally:
+        for task in clients:
+            task.cancel()
+    cores = {node: (after[node] - before[node]) / (end_s - begin_s) for node in before}
+    return Saturated(tuple(sent), begin_s, end_s, cores)
+
+
+def constants(one: Alone, many: Saturated, rows: Sequence[PromptRow]) -> Constants:
+    """From the prompts sent and the gateway's rows of them."""
+    by_id = {row.id: row for row in rows}
+    http: dict[str, list[float]] = {}
+    for sent in one.sent:
+        row = by_id[sent.id]
+        if row.finished_s is None:
+            raise RunFailed(f"prompt {sent.id} got no answer while it was measured alone")
+        http.setdefault(sent.model, []).append(row.finished_s - row.arrived_s - sent.service_s)
+    http_s = {model: max(0.0, float(trim_mean(np.array(draws), TRIM))) for model, draws in http.items()}
+    gaps = [_gap_s(many, node, by_id) for node in many.cores]
+    return Constants(http_s, max(0.0, float(np.mean(gaps))), one.loop_s, one.poll_cores, many.cores)
+
+
+def _gap_s(many: Saturated, node: str, rows: Mapping[str, PromptRow]) -> float:
+    """Node seconds per prompt in which nobody computed, though all queues were full. A prompt counts for the part of
+    its time in service that lies in the window."""
+    served_s = prompts = 0.0
+    for sent in many.sent:
+        row = rows[sent.id]
+        if row.node != node or row.started_s is None or row.finished_s is None:
+            continue
+        inside_s = min(row.finished_s, many.end_s) - max(row.started_s, many.begin_s)
+        part = max(0.0, inside_s) / max(row.finished_s - row.started_s, 1e-9)
+        served_s += sent.service_s * part
+        prompts += part
+    return (many.end_s - many.begin_s - served_s) / max(prompts, 1.0)

@@ -1,0 +1,184 @@
+"""The policies that edgewise is compared with, each as what it does per prompt (Rules) and per slot (a controller).
+
+Those without a placement of their own start from the same greedy fill (optimise.greedy). Where a policy has a knob,
+it is tuned per scenario on pilot runs with seeds of their own (evals.tuning): the comparison is with the policy at its
+best, not with a straw man.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgewise.control.seeds import generator
+from edgewise.domain.errors import BadInput
+from edgewise.optimise.greedy import greedy_fill
+from edgewise.optimise.weights import size_weights
+from edgewise.policy import dispatch
+from edgewise.twin.arrays import FIXED, LOCAL, ON_DEMAND, Rules
+from edgewise.twin.demand import Bools, Floats
+from edgewise.twin.run import Controller, Twin
+from evals.setting import Setting
+from evals.traces import nearest
+
+SAMPLE = 32  # nodes a dispatch looks at where more hold the model
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a policy is in one setting. stands: its placement is its own, and FIXED; else loads come on demand."""
+
+    rules: Rules
+    controller: Controller
+
+
+Prepare = Callable[[Setting, float], Prepared]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """prepare(setting, knob): knobs holds the values to tune over, the first being the default; one: no tuning."""
+
+    name: str
+    prepare: Prepare
+    knobs: tuple[float, ...] = (1.0,)
+
+
+@dataclass(slots=True)
+class Fill:
+    """Sets placement and shares once. on_demand: the placement is loaded once, and changes by what prompts ask."""
+
+    placement: Bools
+    shares: Floats
+    on_demand: bool = False
+    redraw: Callable[[int], Bools] | None = field(default=None)
+
+    def slot(self, twin: Twin, number: int) -> None:
+        if number == 0:
+            twin.share(np.broadcast_to(self.shares, self.placement.shape))
+            if self.on_demand:
+                twin.load(self.placement)
+            else:
+                twin.want(self.placement)
+        elif self.redraw is not None:
+            twin.want(self.redraw(number))
+
+
+def rules(
+    policy: int, placing: int, setting: Setting, knob: float = 1.0, eager: float = 1.0, yielding: float = 0.0
+) -> Rules:
+    """Rules of a policy in a setting; shedding is the scenario's word, for every policy alike."""
+    return Rules(policy, placing, knob, eager, yielding, setting.scenario.shedding, SAMPLE)
+
+
+def greedy(setting: Setting) -> Bools:
+    """The first fill of a setting; what stands already stays."""
+    ph = setting.physics
+    if setting.initial.any():
+        return setting.initial
+    return greedy_fill(ph.memory, ph.first_speed, ph.need)
+
+
+def equal_shares(setting: Setting) -> Floats:
+    return np.ones(len(setting.believed.models))
+
+
+def size_shares(setting: Setting, power: float = 1.0) -> Floats:
+    """Shares by believed mean size [M]: short prompts pass long ones."""
+    return size_weights(np.array([m.mean_service_s for m in setting.believed.models]), power)
+
+
+def random_fill(setting: Setting, *names: str) -> Bools:
+    """Each node filled in random order, redrawn until every model stands somewhere (the best of 1000 draws)."""
+    ph = setting.physics
+    rng = generator("random-fill", str(setting.seed), *names)
+    nodes, models = len(ph.memory), len(ph.need)
+    best = np.zeros((nodes, models), dtype=bool)
+    for _ in range(1000):
+        placed = np.zeros((nodes, models), dtype=bool)
+        for n in range(nodes):
+            free = ph.memory[n]
+            for m in rng.permutation(models):
+                if ph.need[m] <= free + 1e-9:
+                    placed[n, m] = True
+                    free -= ph.need[m]
+        if placed.any(axis=0).sum() > best.any(axis=0).sum():
+            best = placed
+        if best.any(axis=0).all():
+            break
+    return best
+
+
+def _random_static(s: Setting, _: float) -> Prepared:
+    """A random placement that never changes; each prompt goes to a ready replica drawn uniformly."""
+    return Prepared(rules(dispatch.SLOT_WEIGHTS, FIXED, s), Fill(random_fill(s), equal_shares(s)))
+
+
+def _random(s: Setting, _: float) -> Prepared:
+    """As random-static, with the placement drawn anew each epoch: the naive baseline of arXiv 2602.07215."""
+    epoch = s.scenario.epoch_slots
+
+    def redraw(number: int) -> Bools:
+        return random_fill(s, str(number // epoch) if number >= epoch else "")
+
+    first = random_fill(s, "")
+    return Prepared(rules(dispatch.SLOT_WEIGHTS, FIXED, s), Fill(first, equal_shares(s), redraw=redraw))
+
+
+def _local_lru(s: Setting, _: float) -> Prepared:
+    """A prompt is served where it enters; models come by need and the least recently used goes. What a node does
+    that knows nothing of the others (Ollama, llama-swap)."""
+    return Prepared(rules(dispatch.LEAST_WORK, LOCAL, s), Fill(greedy(s), equal_shares(s), True))
+
+
+def _round_robin(s: Setting, _: float) -> Prepared:
+    """Ready replicas of the model in turn, on the greedy fill."""
+    return Prepared(rules(dispatch.ROUND_ROBIN, FIXED, s), Fill(greedy(s), equal_shares(s)))
+
+
+def _lew_lru(s: Setting, eager: float) -> Prepared:
+    """Least expected work: the node that would be done soonest with all it has, and LRU activation: a replica is
+    loaded where that promises less than `eager` of the delay (KServe ModelMesh places by need and LRU; least
+    expected work is the strong dispatch among those that see queues: Harchol-Balter, Performance Modeling, ch. 24)."""
+    return Prepared(
+        rules(dispatch.LEAST_WORK, ON_DEMAND, s, eager=eager), Fill(greedy(s), equal_shares(s), True)
+    )
+
+
+def _dpp(s: Setting, knob: float) -> Prepared:
+    """Lyapunov drift plus penalty (Neely, Stochastic Network Optimization, 2010): each prompt goes where the drift
+    of the squared backlogs plus V times its latency there is least; activation by the same comparison."""
+    return Prepared(
+        rules(dispatch.DRIFT, ON_DEMAND, s, knob=knob, eager=0.5), Fill(greedy(s), equal_shares(s), True)
+    )
+
+
+def _marginal(s: Setting, eager: float) -> Prepared:
+    """Marginal-cost dispatch (own delay plus the delay caused to others), shares by size, LRU activation."""
+    return Prepared(
+        rules(dispatch.MARGINAL, ON_DEMAND, s, eager=eager), Fill(greedy(s), size_shares(s), True)
+    )
+
+
+EAGER = (0.5, 1.0, 0.25, 0.1)
+TABLE: dict[str, Policy] = {
+    p.name: p
+    for p in (
+        Policy("random-static", _random_static),
+        Policy("random", _random),
+        Policy("local-lru", _local_lru),
+        Policy("round-robin", _round_robin),
+        Policy("lew-lru", _lew_lru, EAGER),
+        Policy("dpp", _dpp, (10.0, 0.1, 0.3, 1.0, 3.0, 30.0, 100.0, 1000.0)),
+        Policy("marginal", _marginal, EAGER),
+    )
+}
+
+
+def policy_of(name: str) -> Policy:
+    """Raises BadInput with the nearest name."""
+    if name not in TABLE:
+        raise BadInput(f"no such policy: {name!r}", where="--policy", hint=nearest(name, TABLE))
+    return TABLE[name]
