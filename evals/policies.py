@@ -20,6 +20,7 @@ from edgewise.policy import dispatch
 from edgewise.twin.arrays import FIXED, LOCAL, ON_DEMAND, Rules
 from edgewise.twin.demand import Bools, Floats
 from edgewise.twin.run import Controller, Twin
+from evals.product import Product, settings_of
 from evals.setting import Setting
 from evals.traces import nearest
 
@@ -127,10 +128,11 @@ def _random(s: Setting, _: float) -> Prepared:
     return Prepared(rules(dispatch.SLOT_WEIGHTS, FIXED, s), Fill(first, equal_shares(s), redraw=redraw))
 
 
-def _local_lru(s: Setting, _: float) -> Prepared:
+def _local_lru(s: Setting, patience: float) -> Prepared:
     """A prompt is served where it enters; models come by need and the least recently used goes. What a node does
-    that knows nothing of the others (Ollama, llama-swap)."""
-    return Prepared(rules(dispatch.LEAST_WORK, LOCAL, s), Fill(greedy(s), equal_shares(s), True))
+    that knows nothing of the others (Ollama, llama-swap). A busy replica is drained for one that has been asked for
+    since `patience` of its load times."""
+    return Prepared(rules(dispatch.LEAST_WORK, LOCAL, s, knob=patience), Fill(greedy(s), equal_shares(s), True))
 
 
 def _round_robin(s: Setting, _: float) -> Prepared:
@@ -162,17 +164,23 @@ def _marginal(s: Setting, eager: float) -> Prepared:
     )
 
 
+def _edgewise(s: Setting, _: float) -> Prepared:
+    """The product's controller at the optimiser rung, with its marginal-cost dispatch."""
+    return Prepared(rules(dispatch.MARGINAL, FIXED, s), Product(s, settings_of(s)))
+
+
 EAGER = (0.5, 1.0, 0.25, 0.1)
 TABLE: dict[str, Policy] = {
     p.name: p
     for p in (
         Policy("random-static", _random_static),
         Policy("random", _random),
-        Policy("local-lru", _local_lru),
+        Policy("local-lru", _local_lru, (4.0, 1.0, 16.0, 64.0)),
         Policy("round-robin", _round_robin),
         Policy("lew-lru", _lew_lru, EAGER),
         Policy("dpp", _dpp, (10.0, 0.1, 0.3, 1.0, 3.0, 30.0, 100.0, 1000.0)),
         Policy("marginal", _marginal, EAGER),
+        Policy("edgewise", _edgewise),
     )
 }
 

@@ -91,10 +91,10 @@ def run_policy(where: Setting, policy: str, knob: float) -> Simulated:
     twin.stand(where.initial)
     scenario = where.scenario
     ended = run(twin, prepared.controller, scenario.slot_s, GIVE_UP * scenario.duration_s)
-    return _result(where, policy, knob, twin, ended)
+    return _result(where, policy, knob, twin, ended, len(getattr(prepared.controller, "decisions", ())))
 
 
-def _result(where: Setting, policy: str, knob: float, twin: Twin, ended: Ended) -> Simulated:
+def _result(where: Setting, policy: str, knob: float, twin: Twin, ended: Ended, decisions: int) -> Simulated:
     s, scenario, d = twin.state, where.scenario, where.arrivals.demand
     models = scenario.models
     fastest = max(n.speed for n in scenario.nodes)
@@ -113,7 +113,7 @@ def _result(where: Setting, policy: str, knob: float, twin: Twin, ended: Ended) 
     found = figures(columns, end_s)
     found["per_model"] = dict(sorted(found["per_model"].items()))
     found |= _cluster_figures(where, twin, log, end_s)
-    found |= {"slots": ended.slots, "decisions": getattr(twin, "decisions", 0)}
+    found |= {"slots": ended.slots, "decisions": decisions}
     table = PromptTable(
         d.at_s, s.started_s, s.finished_s, counted_latencies(columns, end_s), d.service_s, d.model, d.access, s.node,
         columns.status, s.attempts,

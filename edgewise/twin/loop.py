@@ -95,7 +95,7 @@ def _node_event(ph: Physics, d: Demand, s: State, r: Rules, n: int, now_s: float
     reshare(ph, s, n)
     see(ph, s, n, m, now_s)
     if r.placing == LOCAL:
-        serve_wanted(ph, d, s, n, now_s)
+        serve_wanted(ph, d, s, r, n, now_s)
     _follow_up(ph, d, s, r, moved, now_s)
 
 

@@ -165,7 +165,7 @@ def queue(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> N
         reshare(ph, s, n)
     see(ph, s, n, m, now_s)
     if r.placing == LOCAL and s.fleet.state[n, m] == ABSENT:
-        serve_wanted(ph, d, s, n, now_s)
+        serve_wanted(ph, d, s, r, n, now_s)
 
 
 @njit(**KERNEL)
@@ -198,9 +198,9 @@ def review(ph: Physics, d: Demand, s: State, r: Rules, now_s: float) -> None:
 
 
 @njit(**KERNEL)
-def serve_wanted(ph: Physics, d: Demand, s: State, n: int, now_s: float) -> None:
+def serve_wanted(ph: Physics, d: Demand, s: State, r: Rules, n: int, now_s: float) -> None:
     """LOCAL: load what prompts at n wait for, who waits longest first. The least recently used idle replicas make
-    room; where none is idle, the least recently used busy one drains, so that nobody waits for ever."""
+    room; where none is idle, the busy one that stands longest drains once somebody has waited `knob` load times."""
     models = ph.need.shape[0]
     for _ in range(models):
         wanted = plain(-1)
@@ -223,7 +223,7 @@ def serve_wanted(ph: Physics, d: Demand, s: State, n: int, now_s: float) -> None
                     victim = k
             elif state != ABSENT and state != LOADING:
                 coming += ph.need[k]
-        if victim >= 0 and coming < ph.need[wanted] and waits_s > ph.load_mean[wanted]:
+        if victim >= 0 and coming < ph.need[wanted] and waits_s > r.knob * ph.load_mean[wanted]:
             drain(ph, d, s, n, victim, now_s, yes())
             if s.fleet.state[n, victim] == ABSENT:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edgewise.domain.cluster import Link, Network, NodeSpec
 from edgewise.domain.errors import BadInput
@@ -25,6 +25,16 @@ PLACEMENTS: dict[int, dict[str, tuple[str, ...]]] = {
 }
 # Nodes get this part of the cores: the rest is for gateway, sender and HTTP, and for whoever else is there.
 NODES_PART = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityWorld:
+    """world: nodes of their quota's speed, models as the gateway believes them. placement: {node: models}; shares: by
+    model, the same on each node."""
+
+    world: World
+    placement: dict[str, tuple[str, ...]]
+    shares: dict[str, float]
 
 
 def placement_for(nodes: int) -> dict[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@ there on a dash or a symbol helps."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 Spec = dict[str, Any]  # a plotly figure as plain values: {"data": […], "layout": {…}}
@@ -71,7 +72,7 @@ def frame(height: int, **more: Any) -> Spec:
 
 
 def axis(title: str = "", **more: Any) -> Spec:
-    """An axis; `type="log"` gets readable ticks."""
+    """A linear axis; see log_axis."""
     found: Spec = {
         "gridcolor": GRID,
         "zeroline": False,
@@ -81,6 +82,12 @@ def axis(title: str = "", **more: Any) -> Spec:
     }
     if title:
         found["title"] = {"text": title, "standoff": 10}
-    if more.get("type") == "log":
-        found |= {"dtick": "D2", "exponentformat": "none", "tickformat": "~g"}
     return found | more
+
+
+def log_axis(title: str, low: float, high: float, panels: int = 1) -> Spec:
+    """A logarithmic axis over [low, high], both above 0. Ticks at 1, 2, 5 as long as they find room; panels: plots side
+    by side."""
+    ends = [math.log10(low), math.log10(high)]
+    ticks: Spec = {"dtick": "D2" if (ends[1] - ends[0]) * panels <= 5 else 1}
+    return axis(title, type="log", range=ends, exponentformat="none", tickformat=",~g", **ticks)

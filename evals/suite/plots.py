@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evals.suite.looks import BOUND, INK, Spec, axis, faint, frame, look
+from evals.suite.looks import BOUND, INK, Spec, axis, faint, frame, log_axis, look
 
 Report = Mapping[str, Any]
 
@@ -47,21 +47,17 @@ def means_bar(report: Report) -> Spec:
         "mode": "text",
         "y": names,
         "x": [e[1] for e in ends],
-        "text": [f"  {m:.3g} s" for m in means],
+        "text": [f"  {number(m)} s" for m in means],
         "textposition": "middle right",
         "cliponaxis": False,
         "hoverinfo": "skip",
     }
     low = (least or min(means)) * 0.6 if wide else 0.0
-    high = max(e[1] for e in ends) * (1.6 if wide else 1.15)
+    high = max(e[1] for e in ends) * (2.5 if wide else 1.15)
     layout = frame(
         90 + 30 * len(names),
         showlegend=False,
-        xaxis=axis(
-            "mean latency, s" + (" (logarithmic)" if wide else ""),
-            type="log" if wide else "linear",
-            range=[math.log10(low), math.log10(high)] if wide else [low, high],
-        ),
+        xaxis=log_axis("mean latency, s (logarithmic)", low, high) if wide else axis("mean latency, s", range=[low, high]),
         yaxis=axis(autorange="reversed", ticks=""),
         bargap=0.3,
     )
@@ -103,9 +99,10 @@ def fairness(report: Report) -> Spec:
             "hovertemplate": f"{policy}: %{{x:.3g}} s, J %{{y:.3f}}<extra></extra>",
         })  # fmt: skip
     least = report["bounds"]["lower_bound_mean_latency_s"]
+    shown = [d["x"][0] for d in data] + ([least] if least else []) or [1.0]
     layout = frame(
         430,
-        xaxis=axis("mean latency, s (logarithmic)", type="log"),
+        xaxis=log_axis("mean latency, s (logarithmic)", 0.8 * min(shown), 1.5 * max(shown)),
         yaxis=axis("normalised Jain of 1/slowdown"),
         legend={"orientation": "v", "x": 1.02, "y": 1, "font": {"size": 12}},
     )
@@ -141,10 +138,11 @@ def sweep(
         "x": [p[0] for p in least], "y": [p[1] for p in least],
         "line": {"color": BOUND, "dash": "dash", "width": 2}, "fill": "tozeroy", "fillcolor": "rgba(179,38,30,0.06)",
     })  # fmt: skip
+    shown = [p[1] for line in points.values() for p in line] + [v for _, v in least if v > 0]
     layout = frame(
         520,
         xaxis=axis("realised load"),
-        yaxis=axis("mean latency, s (logarithmic)", type="log"),
+        yaxis=log_axis("mean latency, s (logarithmic)", 0.7 * min(shown), 1.5 * max(shown)),
         legend={"orientation": "v", "x": 1.02, "y": 1, "font": {"size": 12}},
     )
     return {"data": data, "layout": layout}

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.suite.digest import PROBABILITIES
-from evals.suite.looks import GRID, Spec, axis, frame, look, model_colour
+from evals.suite.looks import GRID, Spec, axis, frame, log_axis, look, model_colour
 from evals.suite.plots import by_latency
 
 Report = Mapping[str, Any]
 Quantiles = Mapping[str, Mapping[str, Sequence[float]]]  # {policy: {model: latency in s at PROBABILITIES}}, one seed
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
+FAR_BEHIND = 20.0  # times the slowest prompt of the fastest policy; what is slower leaves the picture
 MOST_PANELS = 9  # models with a panel of their own
 
 
@@ -34,7 +35,11 @@ def distributions(quantiles: Quantiles, models: Sequence[str], names: Sequence[s
                 "line": {"color": drawn.colour, "dash": drawn.dash, "width": drawn.width},
                 "hovertemplate": f"{policy}: %{{y:.1%}} within %{{x:.3g}} s<extra></extra>",
             })  # fmt: skip
-        layout[f"xaxis{suffix}"] = axis("latency, s" if i >= len(panels) - columns else "", type="log")
+        lines = [line for p in names if (line := quantiles[p].get(model))]
+        low = max(min((line[1] for line in lines), default=0.1), 1e-3)
+        high = min(max((line[-1] for line in lines), default=1), FAR_BEHIND * min((line[-1] for line in lines), default=1))
+        title = "latency, s" if i >= len(panels) - columns else ""
+        layout[f"xaxis{suffix}"] = log_axis(title, low, max(high, 2 * low), columns)
         layout[f"yaxis{suffix}"] = axis(range=[0, 1.005], tickformat=".0%")
         annotations.append({
             "text": f"<b>{model or 'all prompts'}</b>", "showarrow": False, "xref": f"x{suffix} domain",
@@ -71,7 +76,8 @@ def by_kind(report: Report, metric: str, title: str, log: bool) -> Spec:
             },
             "hovertemplate": f"%{{customdata}}, {model}: %{{x:.3g}}<extra></extra>",
         })  # fmt: skip
-    across = axis(title, type="log") if log else axis(title, tickformat=".0%")
+    values = [v for d in data for v in d["x"] if v > 0] or [1.0]
+    across = log_axis(title, 0.5 * min(values), 2 * max(values)) if log else axis(title, tickformat=".0%")
     places = list(range(len(names)))
     down = axis(ticks="", tickvals=places, ticktext=names, range=[len(names) - 0.5, -0.5], showgrid=False)
     layout = frame(110 + 40 * len(names), xaxis=across, yaxis=down)

@@ -34,14 +34,15 @@ def in_system(
     layout["hovermode"] = "x unified"
     layout["legend"] |= {"y": 1.08}
     layout["margin"] |= {"t": 70}
+    span = (0.0, duration_s)
     if around is not None:
         shift = shifts[around]
         span = (max(0.0, shift["from_s"] - BEFORE_S), min(duration_s, shift["until_s"] + BEFORE_S / 2))
-        layout["xaxis"]["range"] = [s / 60 for s in span]
-        seen = [i for i, t in enumerate(times) if span[0] <= t * 60 <= span[1]]
-        tops = [max((line[i] for i in seen), default=1.0) for line in lines.values()]
-        # A policy that is far behind runs out of the picture rather than press the others to its floor.
-        layout["yaxis"]["range"] = [0, 1.05 * max(1.0, min(max(tops), FAR_BEHIND * min(tops)))]
+    layout["xaxis"]["range"] = [s / 60 for s in span]
+    seen = [i for i, t in enumerate(times) if span[0] <= t * 60 <= span[1]]
+    tops = [max((line[i] for i in seen), default=1.0) for line in lines.values()]
+    # A policy that is far behind runs out of the picture rather than press the others to its floor.
+    layout["yaxis"]["range"] = [0, 1.05 * max(1.0, min(max(tops), FAR_BEHIND * min(tops)))]
     layout["shapes"] = [
         {"type": "line", "x0": s["from_s"] / 60, "x1": s["from_s"] / 60, "y0": 0, "y1": 1, "yref": "paper",
          "line": {"color": "#555", "width": 1.5, "dash": "dot"}}

@@ -87,7 +87,8 @@ def _kinds(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
     models = [m for m in models if arrived[m]["prompts"]]
     yield '<h2 id="kinds">Kinds of prompts</h2><h3>Latency by kind</h3>'
     yield html.paragraph(
-        f"Part of the prompts answered within a time; seed {seed}. A click on a name hides it.", "quiet"
+        f"Part of the prompts answered within a time; seed {seed}. A click on a name hides it. Policies that are "
+        "far behind leave the picture at its right.", "quiet"
     )
     yield html.figure("cdf", plots_kinds.distributions({p: runs[p, seed]["quantiles"] for p in names}, models, names))
     yield "<h3>Slowest hundredth of each kind</h3>"
@@ -102,7 +103,8 @@ def _time(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
     scenario, names, shifts = grid.scenario, plots.by_latency(report), report["shifts"]
     lines = {p: _mean([runs[p, s]["in_system"] for s in grid.seeds]) for p in names}
     yield '<h2 id="time">Over time</h2><h3>Prompts in the system</h3>'
-    yield html.paragraph("Mean over seeds. What is left at the end is still served, and counted.", "quiet")
+    yield html.paragraph("Mean over seeds. Policies that are far behind leave the picture at its top. What is left at the end is still "
+        "served, and counted.", "quiet")
     yield html.figure("in-system", plots_time.in_system(lines, scenario.duration_s, shifts))
     if report["adaptation_detail"]:
         yield "<h3>Adaptation</h3>"
@@ -112,8 +114,6 @@ def _time(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
         yield tables.adaptation(report)
     for i, shift in enumerate(shifts[:MOST_SHIFTS]):
         yield f"<h3>Around: {html.text(shift['label'])}</h3>"
-        if i == 0:
-            yield html.paragraph("Lines of policies that are far behind leave the picture at its top.", "quiet")
         yield html.figure(f"shift-{i}", plots_time.in_system(lines, scenario.duration_s, shifts, i))
     yield "<h3>What stood where</h3>"
     yield html.paragraph(f"Ready replicas, seed {grid.seeds[0]}. The menu chooses the policy.", "quiet")

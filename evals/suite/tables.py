@@ -15,9 +15,9 @@ _SHORT = (
     ("mean_latency_s", "mean latency, s"), ("p50_latency_s", "p50, s"), ("p95_latency_s", "p95, s"),
     ("p99_latency_s", "p99, s"),
     ("mean_slowdown", "slowdown"), ("jain_normalized", "normalised Jain"), ("worst_attainment", "worst kind in time"),
-    ("service_ratio", "all in time"), ("churn", "churn"), ("energy_j_per_prompt", "J/prompt"),
+    ("churn", "churn"), ("energy_j_per_prompt", "J/prompt"),
 )  # fmt: skip
-_PARTS = frozenset({"worst_attainment", "service_ratio"})
+_PARTS = frozenset({"worst_attainment"})
 COMPARED = (
     ("mean_latency_s", "Mean latency"), ("p99_latency_s", "p99 latency"), ("jain_normalized", "Normalised Jain"),
 )  # fmt: skip
@@ -93,12 +93,16 @@ def _ratio(pair: Mapping[str, Any] | None, less: bool) -> tuple[str, Raw]:
     if not pair or pair["ratio"] is None:
         return "level", Raw("–")
     ends: Sequence[float] | None = pair["ci95"]
-    words = f"{pair['ratio']:.2f}" if pair["ratio"] < 10 else f"{pair['ratio']:.0f}"
+    words = _times(pair["ratio"])
     if not ends:
         return "level", Raw(words)
-    low, high = (f"{e:.2f}" if e < 10 else f"{e:.0f}" for e in ends)
+    low, high = map(_times, ends)
     kind = "level" if ends[0] <= 1 <= ends[1] else "better" if (ends[1] < 1) == less else "worse"
     return kind, Raw(f"{words}<br><small>{low} … {high}</small>")
+
+
+def _times(value: float) -> str:
+    return f"{value:.1g}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
 def card(report: Report) -> str:

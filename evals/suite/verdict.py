@@ -72,8 +72,8 @@ def _fairness(report: Mapping[str, Any], best: str) -> Iterator[str]:
     if fairest == best:
         yield f"It is also the fairest (normalised Jain {j[best]:.2f}){tail}"
     else:
-        own = f"its own normalised Jain is {j[best]:.2f}"
-        yield f"The fairest is {fairest} (normalised Jain {j[fairest]:.2f}); {own}{tail}"
+        tail = tail.replace("its worst-served", f"{best}'s worst-served")
+        yield f"The fairest is {fairest} (normalised Jain {j[fairest]:.2f}); {best} has {j[best]:.2f}{tail}"
 
 
 def _product(report: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,146 @@
+"""The twin's half: the prompts that were really sent, at the times they really came, in a world of what was measured.
+
+The unit of work is a second of one core, and a node's speed is its quota. What a prompt occupies its node for besides
+its service is part of its service there; what HTTP adds elsewhere is no work of a node and is added to its latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgewise.domain.errors import RunFailed
+from edgewise.domain.model import ModelSpec, PromptSize
+from edgewise.policy.dispatch import MARGINAL
+from edgewise.twin.arrays import COMPLETED, FIXED, Rules
+from edgewise.twin.demand import Demand, Floats, Ints
+from edgewise.twin.run import Twin, run
+from evals import draws
+from evals.arrivals import Arrivals
+from evals.fidelity.constants import Constants
+from evals.fidelity.world import FidelityWorld
+from evals.profiles.fit import scaled
+from evals.profiles.record import sized
+from evals.scenario import Hints, Scenario, SizedService, SyntheticEntry, WorkloadEntry
+from evals.scenario_world import from_world
+from evals.setting import Setting, setting
+
+SLOT_S = 30.0
+LEAST_SPEED = 0.01
+# The node counts hint − served as the work left, no more and no less, whatever the spread of the service.
+EXACT = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SentPrompts:
+    """P prompts in order of arrival at the gateway. at_s: from the start of the band; hint_s: what the gateway believed,
+    core seconds."""
+
+    at_s: Floats
+    model: Ints
+    access: Ints
+    sizes: tuple[PromptSize, ...]
+    hint_s: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What the twin is told. models: with measured services, node seconds; level: how much longer than these prompts
+    took during the band, by model; http_in_quota: HTTP of a node's own process counts against its quota; host_cores:
+    what all nodes got together, None where each got its quota."""
+
+    models: tuple[ModelSpec, ...]
+    level: Mapping[str, float]
+    constants: Constants
+    quota: float
+    http_in_quota: bool
+    host_cores: float | None = None
+
+    def extra_s(self, model: str) -> float:
+        """Node seconds a prompt occupies its node for besides its service."""
+        loop_s = self.constants.loop_s[model] / self.quota if self.http_in_quota else 0.0
+        return self.constants.gap_s + loop_s
+
+    @property
+    def speed(self) -> float:
+        """Core seconds of prompts that a busy node does per second."""
+        polls = self.constants.poll_cores if self.http_in_quota else 0.0
+        return max(LEAST_SPEED, self.quota - polls)
+
+    def services(self) -> dict[str, SizedService]:
+        """Core seconds of a prompt by size, all that it occupies its node for."""
+        found = {}
+        for m in self.models:
+            assert m.service is not None
+            found[m.id] = sized(scaled(m.service, self.level[m.id] * self.quota, self.extra_s(m.id) * self.quota))
+        return found
+
+
+def scenario_for(world: FidelityWorld, costs: Costs, name: str, duration_s: float, seed: int) -> Scenario:
+    """The band's world. Its prompts are given beside it; the workload here only says that there are some."""
+    services = costs.services()
+    nodes = tuple(replace(n, speed=costs.speed) for n in world.world.nodes)
+    made = from_world(
+        replace(world.world, nodes=nodes),
+        name=name,
+        duration_s=duration_s,
+        slot_s=SLOT_S,
+        epoch_slots=10,
+        seed=seed,
+        workload=WorkloadEntry(synthetic=(SyntheticEntry(costs.models[0].id, 1.0),)),
+        initial=world.placement,
+    )
+    models = tuple(replace(m, service_s=services[m.id]) for m in made.models)
+    return replace(made, models=models, host_cores=costs.host_cores, hints=Hints(noise=0.0))
+
+
+def twin_latencies(world: FidelityWorld, sent: SentPrompts, costs: Costs, scenario: Scenario, seeds: int) -> Floats:
+    """[S, P] latency of every prompt under each seed of the spread that size does not explain, s. Raises RunFailed
+    when a prompt gets no answer."""
+    http_s = np.array([costs.constants.http_s[m.id] for m in costs.models])[sent.model]
+    return np.stack([_run(world, setting(scenario, s, prompts(scenario, sent, s))) + http_s for s in range(1, seeds + 1)])
+
+
+def prompts(scenario: Scenario, sent: SentPrompts, seed: int) -> Arrivals:
+    """What was sent, with service times drawn: as a scenario's own prompts draw theirs."""
+    service_s = np.empty(len(sent.at_s))
+    for i, entry in enumerate(scenario.models):
+        mine = np.nonzero(sent.model == i)[0]
+        expected_s = np.array([_expected_s(entry.service_s, sent.sizes[p]) for p in mine])
+        service_s[mine] = draws.service_s(entry.service_s, expected_s, draws.stream(seed, "service", entry.id))
+    count = len(sent.at_s)
+    sizes = np.array([(s.input_tokens, s.output_tokens, s.images, s.steps) for s in sent.sizes], np.int64).reshape(-1, 4)
+    return Arrivals(
+        Demand(sent.at_s, sent.model, sent.access, service_s, sent.hint_s),
+        sizes[:, 0], sizes[:, 1], sizes[:, 2], sizes[:, 3], np.full(count, -1, np.int64), (),
+    )  # fmt: skip
+
+
+def _expected_s(service: object, size: PromptSize) -> float:
+    assert isinstance(service, SizedService)
+    return (
+        service.base
+        + service.per_input_token * size.input_tokens
+        + service.per_output_token * size.output_tokens
+        + service.per_image * size.images
+        + service.per_step * size.steps * max(1, size.images)
+    )
+
+
+def _run(world: FidelityWorld, where: Setting) -> Floats:
+    """[P] latency of one run, HTTP left out: marginal-cost dispatch as the gateway's, and nothing ever moved."""
+    rules = Rules(
+        MARGINAL, FIXED, knob=0.0, eager=1.0, yielding=0.0, shedding=False, sample=len(where.world.nodes)
+    )
+    physics = where.physics._replace(left_scv=np.full(len(where.world.models), EXACT))
+    twin = Twin(physics, where.fleet(), where.arrivals.demand, where.happenings, rules)
+    twin.stand(where.initial)
+    twin.want(where.initial)
+    twin.share(np.tile([world.shares[m.id] for m in where.world.models], (len(where.world.nodes), 1)))
+    run(twin, None, SLOT_S)
+    left = int((twin.state.status != COMPLETED).sum())
+    if left:
+        raise RunFailed(f"{left} prompts got no answer in the twin")
+    return np.asarray(twin.state.finished_s - where.arrivals.demand.at_s, np.float64)
