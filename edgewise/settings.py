@@ -34,6 +34,11 @@ class Settings(BaseSettings):
 
     # Search and gate budgets are counts, never seconds, so that a recorded decision replays identically.
     search_iterations: int = Field(60, ge=0, description="Local-search steps of the planner.")
+    finalists: int = Field(8, ge=0, description="Neighbours of the search's result that rollouts compare it with.")
+    select_draws: int = Field(8, ge=2, description="Demand draws on which rollouts select among finalists.")
+    rollout_events: float = Field(
+        1.5e6, ge=0, description="Events the rollouts of one plan may have; beyond it, draws are fewer."
+    )
     gate_draws: int = Field(16, ge=2, description="Fresh demand draws the gate compares plans on.")
     gate_margin: float = Field(0.03, ge=0, description="Relative gain a new plan must show over the incumbent.")
     dwell_slots: int = Field(2, ge=0, description="Slots a fresh replica is left alone.")

@@ -20,6 +20,7 @@ from evals.suite.evaluation import Evaluation, write, write_json
 from evals.suite.grid import Cell, Grid, known_policies
 from evals.suite.runner import Simulate
 from evals.suite.store import Store
+from evals.suite.variants import alphas
 from evals.suite.words import overview
 
 SEEDS = 5
@@ -29,12 +30,13 @@ NOT_BY_DEFAULT = frozenset({"edgewise-llm"})  # needs a language model
 @dataclass(frozen=True, slots=True)
 class EvalOptions:
     """scenario: a name or file, or several with commas between. policies: with commas between, None: all that need
-    no language model. seeds, out, jobs None: the default. ci: the short run with its guards; scenario is then its
-    own."""
+    no language model. alphas: weights of fairness to run the product at as well. seeds, out, jobs None: the
+    default. ci: the short run with its guards; scenario is then its own."""
 
     scenario: str | None
     policies: str | None = None
     seeds: int | None = None
+    alphas: str | None = None
     out: Path | None = None
     jobs: int | None = None
     ci: bool = False
@@ -75,6 +77,8 @@ def evaluate(options: EvalOptions, twin: Twin | None = None) -> dict[str, Any]:
             "guards": [h.guard._asdict() | {"ratio": h.ratio, "ok": h.ok} for h in ci.check(document)]
         }
     _say(out, reports)
+    for line in guard_lines(document):
+        Console(stderr=True, highlight=False).print(line, markup=False)
     return document
 
 
@@ -88,8 +92,9 @@ def _reports(
     jobs = options.jobs if options.jobs is not None else len(os.sched_getaffinity(0))
     if jobs < 1:
         raise BadInput(f"--jobs {jobs}: at least 1")
-    default = ci.POLICIES if options.ci else [p for p in twin.policies if p not in NOT_BY_DEFAULT]
-    policies = known_policies(options.policies, twin.policies, default)
+    wanted = ci.POLICIES if options.ci else twin.policies
+    default = [p for p in wanted if p in twin.policies and p not in NOT_BY_DEFAULT]
+    policies = (*known_policies(options.policies, twin.policies, default), *alphas(options.alphas))
     seeds = options.seeds if options.seeds is not None else ci.SEEDS if options.ci else SEEDS
     store = Store(out / "runs")
     grids = {name: Grid.of(scenario, policies, seeds) for name, scenario in scenarios.items()}

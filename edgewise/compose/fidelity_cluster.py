@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +19,9 @@ from edgewise.domain.errors import ClusterUnavailable, RunFailed, SetupError
 from edgewise.domain.model import ModelSpec
 from edgewise.domain.world import World
 from edgewise.settings import load_settings
+from evals.fidelity.cpu import process_cpu_s
 from evals.fidelity.quota import Quotas, find_hierarchy
+from evals.fidelity.report import Held
 from serving.checkpoints import Source, context_tokens
 from serving.fork_client import NodeExited
 from serving.gateway.config import GatewayConfig, limits_of
@@ -33,14 +34,6 @@ READY_S = 120.0
 POLL_S = 0.05
 _STOP_S = 4.0
 TURNSTILE = "turnstile"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """How the nodes are held to their part of the machine. why: why not by cgroup; "" when they are."""
-
-    by: str
-    why: str = ""
 
 
 class Cluster:
@@ -63,6 +56,16 @@ class Cluster:
     def pids(self) -> dict[str, int]:
         return self._nodes.pids
 
+    @property
+    def contexts(self) -> dict[str, int]:
+        """Tokens that each model takes, where it says so."""
+        found = {m.id: context_tokens(self._sources[m.id], m.task) for m in self.world.models}
+        return {model: tokens for model, tokens in found.items() if tokens is not None}
+
+    def all_pids(self) -> list[int]:
+        """Of all processes below this one."""
+        return [process.pid for process in psutil.Process().children(recursive=True)]
+
     async def start(self, *, gateway: bool = True) -> None:
         """Node processes up, nothing loaded."""
         if gateway:
@@ -79,11 +82,11 @@ class Cluster:
                 self._quotas = Quotas(find_hierarchy())
                 for node, pid in self.pids.items():
                     self._quotas.hold(node, pid, cores)
-                return Held(self._quotas.hierarchy.name)
+                return Held(self._quotas.hierarchy.name, cores)
             except SetupError as error:
                 why = error.line()
         await self._nodes.limit_cpu(dict.fromkeys(self.urls, cores))
-        return Held(TURNSTILE, why)
+        return Held(TURNSTILE, cores, why)
 
     async def place(self, placement: Mapping[str, Sequence[str]]) -> None:
         """Load models ({node: models}) and wait until all are ready. Raises RunFailed."""
@@ -101,16 +104,23 @@ class Cluster:
                             raise RunFailed(self.failure or f"{model} was not ready in time", where=node)
                         await asyncio.sleep(POLL_S)
 
+    async def share(self, shares: Mapping[str, Mapping[str, float]]) -> None:
+        """Set on-node shares, {node: {model: share}}."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+            for node, wanted in shares.items():
+                async with http.put(f"{self.urls[node]}/edgewise/v1/shares", json=dict(wanted)) as answer:
+                    if answer.status != 200:
+                        raise RunFailed(f"shares were not set: {await answer.text()}", where=node)
+
     async def serve(self, models: tuple[ModelSpec, ...]) -> str:
         """Start the gateway, which believes the service profiles of `models`; its URL. It sheds nothing."""
-        contexts = {m.id: context_tokens(self._sources[m.id], m.task) for m in models}
         config = GatewayConfig(
             world=World(self.world.nodes, models, self.world.network, self.world.host_cores),
             run_dir=str(self.run),
             origin=self.clock.origin,
             nodes=tuple(GatewayNode(node, url) for node, url in self.urls.items()),
             limits=limits_of(load_settings(), shedding=False),
-            context_tokens={m: n for m, n in contexts.items() if n is not None},
+            context_tokens=self.contexts,
             host=HOST,
         )
         ready = await self._gateway.configure(to_json(config))
@@ -118,11 +128,7 @@ class Cluster:
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds that each node process has used. Raises RunFailed when one is gone."""
-        try:
-            times = {node: psutil.Process(pid).cpu_times() for node, pid in self.pids.items()}
-        except psutil.Error as error:
-            raise RunFailed(f"a node process is gone: {error}") from error
-        return {node: t.user + t.system for node, t in times.items()}
+        return {node: process_cpu_s(pid) for node, pid in self.pids.items()}
 
     async def stop(self) -> None:
         """Everything that was started, in order. Never raises."""

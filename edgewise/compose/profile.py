@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,8 @@ from edgewise.compose.models import sources_for
 from edgewise.domain.cluster import NodeSpec
 from edgewise.domain.codec import to_plain
 from edgewise.domain.world import World
-from evals.profiles.measure import AT_ONCE, Effort, measure_models
+from evals.fidelity.cpu import Usage, others_cores, usage
+from evals.profiles.measure import AT_ONCE, USUAL, Effort, measure_models
 from evals.profiles.record import FORMAT, Profile, this_machine
 from serving.checkpoints import catalogue
 from tools.rundir import create_run_dir, write_json
@@ -26,8 +25,13 @@ BUSY = 0.1  # of a core: more than this taken by others is said in the notes
 
 
 def run_profile(
-    models: str, out: Path | None, say: Callable[[str], None], *, only: tuple[str, ...] = (), effort: Effort | None = None
-) -> dict[str, Any]:  # fmt: skip
+    models: str,
+    out: Path | None,
+    say: Callable[[str], None],
+    *,
+    only: tuple[str, ...] = (),
+    effort: Effort = USUAL,
+) -> dict[str, Any]:
     """Measure and give the file's content; written to `out` when given. Raises an EdgewiseError."""
     specs = tuple(m for m in catalogue(models) if not only or m.id in only)
     sources = sources_for(models, specs)
@@ -40,10 +44,10 @@ def run_profile(
             cluster = Cluster(create_run_dir(Path(folder) / "run"), World((node,), specs), sources, say)
             try:
                 await cluster.start(gateway=False)
-                others = OthersAtWork(lambda: sum(cluster.cpu_s().values()))
+                before = usage(cluster.all_pids())
                 url, pid = cluster.urls[node.id], cluster.pids[node.id]
-                found = await measure_models(url, pid, specs, effort=effort or Effort(), say=say)
-                return Profile(FORMAT, this_machine(), found, others.notes())
+                found = await measure_models(url, pid, specs, effort=effort, say=say)
+                return Profile(FORMAT, this_machine(), found, _notes(before, usage(cluster.all_pids())))
             finally:
                 await cluster.stop()
 
@@ -53,28 +57,8 @@ def run_profile(
     return content
 
 
-class OthersAtWork:
-    """Watches how many cores are taken by anything but this process and those whose CPU seconds `ours_s` tells."""
-
-    def __init__(self, ours_s: Callable[[], float]) -> None:
-        self._ours_s = ours_s
-        self._then = self._look()
-
-    def cores(self) -> float:
-        """Since this was made; 0 where the machine does not tell."""
-        (wall, busy, ours), (wall_0, busy_0, ours_0) = self._look(), self._then
-        return max(0.0, (busy - busy_0) - (ours - ours_0)) / max(wall - wall_0, 1e-9)
-
-    def notes(self) -> tuple[str, ...]:
-        cores = self.cores()
-        if cores <= BUSY:
-            return ()
-        return (f"others used {cores:.2f} cores of this machine meanwhile: figures are too high and unsteady",)
-
-    def _look(self) -> tuple[float, float, float]:
-        import psutil
-
-        t = psutil.cpu_times()
-        busy = t.user + t.nice + t.system + getattr(t, "steal", 0.0)
-        mine = os.times()
-        return time.monotonic(), busy, mine.user + mine.system + self._ours_s()
+def _notes(before: Usage, after: Usage) -> tuple[str, ...]:
+    cores = others_cores(before, after)
+    if cores <= BUSY:
+        return ()
+    return (f"others used {cores:.2f} cores of this machine meanwhile: figures are too high and unsteady",)

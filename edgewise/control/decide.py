@@ -124,12 +124,12 @@ def rule(job: Job, pool: Pool, orders: Sequence[NodeOrder], settings: Settings) 
         return hold(job, pool.hold, settings, pool.incumbent.plan)
     if pool.hold or job.incumbent is None:
         return _only(job, pool, orders)
-    ahead = outlook(job.observation, job.track, settings)
+    ahead = outlook(job.observation, job.track, settings, future=job.future)
     challengers = tuple(obey(p, orders, job, ahead, settings) for p in pool.challengers)
     ruling = judge(
         pool.incumbent,
         challengers,
-        ahead.evaluate(settings, job.decision_id, "gate"),
+        ahead.rehearse(job.observation, settings, settings.gate_draws, job.decision_id, "gate"),
         settings.gate_margin,
         lambda plan: violations(plan, job.observation, settings),
         pool.restored,

@@ -9,29 +9,33 @@ import numpy as np
 
 from edgewise.control.forecast import Forecast, Track, draws, forecast
 from edgewise.control.guard import project
+from edgewise.control.rolling import demand_draws, marginal_rules, rolling, scene
 from edgewise.control.seeds import generator
-from edgewise.control.state import EpochResult, Job, Proposed
+from edgewise.control.state import EpochResult, Future, Job, Proposed
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, Source
 from edgewise.domain.records import RecalledCase
 from edgewise.optimise.estimate import Evaluate, evaluator
-from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, search
+from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, neighbours, search
 from edgewise.optimise.problem import Bools, Floats, Prices, Problem, problem
 from edgewise.optimise.weights import make_plan, placed
 from edgewise.settings import Settings
 
 # Exponents of size in the on-node shares; larger favours short prompts more.
 POWERS = (0.5, 1.0, 1.5)
+# Fewer rollouts than this say too little; then the estimate is asked.
+LEAST_DRAWS = 4
 # Loss accepted for a spare replica in the first fill, relative.
 SPARE_TOLERANCE = 0.004
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """A problem with its forecast: rates[m] expected per second."""
+    """A problem with its forecast: rates[m] expected per second. future: what will really come, if known."""
 
     problem: Problem
     forecast: Forecast
+    future: Future | None = None
 
     @property
     def rates(self) -> Floats:
@@ -41,13 +45,32 @@ class Outlook:
         """Predicted objectives on demand draws that depend on `names` alone."""
         return evaluator(self.problem, draws(self.forecast, generator(*names), settings.gate_draws))
 
+    def rehearse(self, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
+        """Objectives predicted by rollouts of the twin, on `count` draws that depend on `names` alone; fewer where
+        the cluster is large, and the estimate where even LEAST_DRAWS rollouts of a plan would be too many events."""
+        p = self.problem
+        events = 3.0 * (float(self.rates.sum()) * p.horizon + float(p.count.sum()))
+        affordable = int(settings.rollout_events / max(1.0, events))
+        if affordable < LEAST_DRAWS:
+            return self.evaluate(settings, *names)
+        stage = scene(observation)
+        if self.future is not None:
+            known = self.future.draws(observation.at_s, p.horizon, stage)
+            return rolling(stage, p, known, marginal_rules(), p.horizon)
+        rng = generator(*names, "rollouts")
+        rates = draws(self.forecast, rng, min(count, affordable))
+        found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, p.horizon)
+        return rolling(stage, p, found, marginal_rules(), p.horizon)
 
-def outlook(observation: Observation, track: Track, settings: Settings, *, free: bool = False) -> Outlook:
+
+def outlook(
+    observation: Observation, track: Track, settings: Settings, *, free: bool = False, future: Future | None = None
+) -> Outlook:
     """free: loads cost nothing (the first fill)."""
     prices = Prices(settings.alpha, 0.0 if free else settings.beta, settings.gamma)
     p = problem(observation, prices)
     ahead = forecast(track, p, settings.window_s)
-    return Outlook(replace(p, burst=ahead.bursts), ahead)
+    return Outlook(replace(p, burst=ahead.bursts), ahead, future)
 
 
 def lease(observation: Observation, settings: Settings) -> tuple[float, float]:
@@ -80,12 +103,19 @@ def first_fill(observation: Observation, track: Track, settings: Settings, plan_
 
 
 def optimise(
-    observation: Observation, track: Track, incumbent: Plan | None, settings: Settings, plan_id: str, asked: int
+    observation: Observation,
+    track: Track,
+    incumbent: Plan | None,
+    settings: Settings,
+    plan_id: str,
+    asked: int,
+    future: Future | None = None,
 ) -> Plan:
-    """The placement search, warm-started from the incumbent and within what is left of the thrash budget."""
+    """The placement search, warm-started from the incumbent and within what is left of the thrash budget: local search
+    by the estimate, then the best of what it found, its best neighbours and the start by rollouts."""
     if incumbent is None:
         return first_fill(observation, track, settings, plan_id)
-    ahead = outlook(observation, track, settings)
+    ahead = outlook(observation, track, settings, future=future)
     p = ahead.problem
     stood = placed(p, project(incumbent, observation, incumbent, settings, asked).plan)
     most = max(0, settings.max_changes_per_epoch - asked)
@@ -93,13 +123,18 @@ def optimise(
     evaluate = ahead.evaluate(settings, plan_id, "select")
     plan_of = _planner(ahead, observation, settings, plan_id)
     rng = generator(plan_id, "steps")
-    return search(p, stood, limits, plan_of, evaluate, settings.search_iterations, rng).plan
+    found = search(p, stood, limits, plan_of, evaluate, settings.search_iterations, rng)
+    near = [plan_of(here) for here in neighbours(p, found.placement) if limits.allow(here)]
+    order = np.argsort(evaluate(near).mean(axis=1), kind="stable")[: settings.finalists] if near else []
+    finalists = [found.plan, plan_of(stood), *(near[int(i)] for i in order)]
+    rehearse = ahead.rehearse(observation, settings, settings.select_draws, plan_id, "final")
+    return finalists[int(np.argmin(rehearse(finalists).mean(axis=1)))]
 
 
 def epoch_plans(job: Job, cases: Sequence[RecalledCase], settings: Settings, result_id: str) -> EpochResult:
     """The optimiser's part of an epoch: its plan, and the placement of the nearest case that went well."""
     o = job.observation
-    best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked)
+    best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked, job.future)
     plans = [Proposed("optimiser", replace(best, reason="placement search"))]
     if (case := worth(cases)) is not None:
         plans.append(from_case(case, o, settings))

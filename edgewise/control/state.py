@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from edgewise.control.forecast import Track
+from edgewise.control.rolling import Scene
 from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
 from edgewise.domain.plan import Change, Plan
 from edgewise.domain.records import RecalledCase
+from edgewise.twin.rollout import Draw
+
+
+class Future(Protocol):
+    """Demand that is known: an evaluation's clairvoyant has one, a live controller never."""
+
+    def draws(self, now_s: float, horizon_s: float, stage: Scene) -> Sequence[Draw]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,8 @@ class Ticket:
 @dataclass(frozen=True, slots=True)
 class Job:
     """All inputs of one decision; fields as in Ticket. The same job gives the same decision. track: demand as
-    followed up to and including `observation`. cases: recalled, nearest first."""
+    followed up to and including `observation`. cases: recalled, nearest first. future: demand that is known (only in
+    evaluations)."""
 
     decision_id: str
     observation: Observation
@@ -72,6 +83,7 @@ class Job:
     asked: int = 0
     notes: tuple[str, ...] = ()
     cases: tuple[RecalledCase, ...] = ()
+    future: Future | None = None
 
 
 @dataclass(frozen=True, slots=True)

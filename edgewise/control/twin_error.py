@@ -69,7 +69,7 @@ def read_twin_error(text: bytes | str, where: str = "") -> TwinError:
     found = from_json(TwinError, text, where)
     if found.format != FORMAT:
         raise BadInput(f"format {found.format} is not known, {FORMAT} is", where=where, hint="run edgewise fidelity")
-    wrong = [b for b in found.bands if not (0.0 <= b.load and math.isfinite(b.bound) and b.half_width >= 0.0)]
+    wrong = [b for b in found.bands if not (b.load >= 0.0 and math.isfinite(b.bound) and b.half_width >= 0.0)]
     if wrong:
         raise BadInput(f"not a measured band: load {wrong[0].load:g}", where=where, hint="run edgewise fidelity")
     return found

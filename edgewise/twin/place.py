@@ -88,6 +88,28 @@ def stand(ph: Physics, s: State, n: int, m: int) -> None:
 
 
 @njit(**KERNEL)
+def resume_load(ph: Physics, s: State, n: int, m: int, ready_in_s: float) -> None:
+    """A load is under way that ends in `ready_in_s`: before a rollout."""
+    s.fleet.state[n, m] = LOADING
+    s.fleet.ready_in_s[n, m] = ready_in_s
+    s.since_s[n, m] = ready_in_s - ph.load_mean[m]
+    s.ready_at_s[n, m] = ready_in_s
+    s.free[n] -= ph.need[m]
+    s.loading[n] += 1
+    _add_holder(s, n, m)
+
+
+@njit(**KERNEL)
+def resume_drain(ph: Physics, s: State, n: int, m: int) -> None:
+    """A replica is draining what it runs, and holds its memory till then: before a rollout, after its prompts were
+    put there. One that runs nothing is gone."""
+    s.fleet.state[n, m] = ABSENT
+    if s.running[n, m] > 0:
+        s.fleet.state[n, m] = DRAINING
+        s.free[n] -= ph.need[m]
+
+
+@njit(**KERNEL)
 def start_load(ph: Physics, s: State, n: int, m: int, now_s: float) -> None:
     """absent → loading. The caller has seen that memory is free."""
     k = s.load_count[n, m]

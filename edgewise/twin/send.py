@@ -13,6 +13,7 @@ from edgewise.twin.arrays import (
     HELD,
     IN_TRANSIT,
     LOCAL,
+    NEXT_ARRIVAL,
     ON_DEMAND,
     OPEN,
     SHED,
@@ -166,6 +167,25 @@ def queue(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> N
     see(ph, s, n, m, now_s)
     if r.placing == LOCAL and s.fleet.state[n, m] == ABSENT:
         serve_wanted(ph, d, s, r, n, now_s)
+
+
+@njit(**KERNEL)
+def resume_prompt(ph: Physics, d: Demand, s: State, p: int, n: int) -> None:
+    """A prompt is there already, at n (-1: held): before a rollout. It runs where there is a place, else waits."""
+    m = d.model[p]
+    s.count[NEXT_ARRIVAL] += 1
+    s.count[OPEN] += 1
+    if n < 0 or not s.fleet.alive[n]:
+        hold(s, m, p)
+        return
+    s.node[p] = n
+    s.attempts[p] = 1
+    s.wait_hint_s[n, m] += d.hint_s[p]
+    s.key[p] = d.at_s[p]
+    s.wait_root[n, m] = push(s.left, s.right, s.key, s.wait_root[n, m], p)
+    s.waiting[n, m] += 1
+    start_waiting(ph, d, s, n, m)
+    see(ph, s, n, m, 0.0)
 
 
 @njit(**KERNEL)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import aiohttp
 
@@ -37,9 +38,10 @@ async def measure_block(
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """shape: service by size over all blocks, node seconds. levels: by block and model, how much longer prompts took
-    than the shape says."""
+    than the shape says. means: service of the calibration prompts."""
 
     shape: dict[str, ServiceProfile]
+    means: dict[str, float]
     levels: tuple[dict[str, float], ...]
 
     def around(self, before: int, after: int) -> dict[str, float]:
@@ -56,11 +58,16 @@ def calibrated(blocks: Sequence[Block]) -> Calibrated:
     # The spread around the level of each block is chance; that between blocks is the machine, and in the levels.
     around = {
         m: fit_mean(
-            [Point(p.size, p.service_s / level[m]) for block, level in zip(blocks, levels, strict=True) for p in block[m]]
+            [
+                Point(p.size, p.service_s / level[m])
+                for block, level in zip(blocks, levels, strict=True)
+                for p in block[m]
+            ]
         ).cv
         for m in models
     }
-    return Calibrated({m: replace(p, cv=around[m]) for m, p in shape.items()}, levels)
+    means = {m: fmean(p.service_s for block in blocks for p in block[m]) for m in models}
+    return Calibrated({m: replace(p, cv=around[m]) for m, p in shape.items()}, means, levels)
 
 
 def _level(points: Sequence[Point], shape: ServiceProfile) -> float:

@@ -17,8 +17,8 @@ BOOTSTRAP_SEED = 20_260
 @dataclass(frozen=True, slots=True)
 class BandRun:
     """One run of a band. real_s [P], twin_s [S, P]: latencies of the same prompts in order of arrival; model [P].
-    busy: CPU seconds the nodes used over what they could in duration_s. service: by model, (mean counted by the nodes,
-    mean the twin expected), s."""
+    busy: CPU seconds the nodes used over what they could in duration_s. service: by model, (mean as the nodes
+    counted, mean as the twin expected), s."""
 
     asked_load: float
     duration_s: float

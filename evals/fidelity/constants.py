@@ -58,8 +58,8 @@ class Saturated:
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """Seconds. http_s: latency beyond service of a prompt alone, from the gateway's first byte to its last; gap_s: what
-    a node is idle between two prompts though others wait; loop_s: CPU of HTTP per prompt in the node's process;
+    """Seconds. http_s: latency beyond service of a prompt alone, from the gateway's first byte to its last; gap_s:
+    idle node time between two prompts though others wait; loop_s: CPU of HTTP per prompt in the node's process;
     poll_cores: CPU per second of an idle node. cores: CPU per second of each node with all of them busy."""
 
     http_s: dict[str, float]

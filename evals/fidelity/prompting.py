@@ -15,7 +15,7 @@ from evals.workload import default_workload
 
 # Longer answers than the demo's: what HTTP adds to a prompt should be small beside its service.
 LIMITS = PromptLimits(
-    context_tokens=768, output_tokens=160, caption_output_tokens=64, images=2, steps=40, image_px=64,
+    context_tokens=512, output_tokens=96, caption_output_tokens=48, images=1, steps=24, image_px=64,
     image_prompt_chars=70,
 )  # fmt: skip
 # Calibration prompts come from elsewhere in the same traces: never the prompts that are compared.
@@ -54,7 +54,9 @@ def calibration_prompts(
         world, profiles, folder, CALIBRATION_WINDOW_S, 1.0, 0.5, None, seed + CALIBRATION_SEED, shift=False,
         limits=LIMITS,
     )  # fmt: skip
-    return {spec.id: _spread([r.request for r in made.rows if r.model == spec.id], spec, count) for spec in world.models}
+    return {
+        spec.id: _spread([r.request for r in made.rows if r.model == spec.id], spec, count) for spec in world.models
+    }
 
 
 def _spread(requests: Sequence[PromptRequest], spec: ModelSpec, count: int) -> tuple[PromptRequest, ...]:

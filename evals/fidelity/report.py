@@ -58,12 +58,12 @@ class Held:
 
     by: str
     quota: float
-    why: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """The whole of fidelity.json. `bands` is what edgewise.control.twin_error reads. services: core seconds by size as
+    """The whole of fidelity.json; edgewise.control.twin_error reads `bands`. services: core seconds by size as
     measured, over all bands; seeds: of the twin."""
 
     format: int

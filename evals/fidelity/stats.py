@@ -43,8 +43,7 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class Compared:
     """One figure on both sides, s. real: interval over prompts. twin: the mean over seeds, and where 95 % of single
-    seeds are. error: twin / real − 1; its interval counts the chance of both sides, and that only once where it is the
-    same."""
+    seeds are. error: twin / real − 1; its interval counts the chance of both sides, once where it is the same."""
 
     real: Estimate
     twin: Estimate

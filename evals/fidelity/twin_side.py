@@ -6,7 +6,7 @@ its service is part of its service there; what HTTP adds elsewhere is no work of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,8 +35,8 @@ EXACT = 0.0
 
 @dataclass(frozen=True, slots=True)
 class SentPrompts:
-    """P prompts in order of arrival at the gateway. at_s: from the start of the band; hint_s: what the gateway believed,
-    core seconds."""
+    """P prompts in order of arrival at the gateway. at_s: from the first one; hint_s: what the gateway believed, core
+    seconds."""
 
     at_s: Floats
     model: Ints
@@ -100,7 +100,9 @@ def twin_latencies(world: FidelityWorld, sent: SentPrompts, costs: Costs, scenar
     """[S, P] latency of every prompt under each seed of the spread that size does not explain, s. Raises RunFailed
     when a prompt gets no answer."""
     http_s = np.array([costs.constants.http_s[m.id] for m in costs.models])[sent.model]
-    return np.stack([_run(world, setting(scenario, s, prompts(scenario, sent, s))) + http_s for s in range(1, seeds + 1)])
+    return np.stack(
+        [_run(world, setting(scenario, s, prompts(scenario, sent, s))) + http_s for s in range(1, seeds + 1)]
+    )
 
 
 def prompts(scenario: Scenario, sent: SentPrompts, seed: int) -> Arrivals:
@@ -111,7 +113,9 @@ def prompts(scenario: Scenario, sent: SentPrompts, seed: int) -> Arrivals:
         expected_s = np.array([_expected_s(entry.service_s, sent.sizes[p]) for p in mine])
         service_s[mine] = draws.service_s(entry.service_s, expected_s, draws.stream(seed, "service", entry.id))
     count = len(sent.at_s)
-    sizes = np.array([(s.input_tokens, s.output_tokens, s.images, s.steps) for s in sent.sizes], np.int64).reshape(-1, 4)
+    sizes = np.array([(s.input_tokens, s.output_tokens, s.images, s.steps) for s in sent.sizes], np.int64).reshape(
+        -1, 4
+    )
     return Arrivals(
         Demand(sent.at_s, sent.model, sent.access, service_s, sent.hint_s),
         sizes[:, 0], sizes[:, 1], sizes[:, 2], sizes[:, 3], np.full(count, -1, np.int64), (),
@@ -131,9 +135,7 @@ def _expected_s(service: object, size: PromptSize) -> float:
 
 def _run(world: FidelityWorld, where: Setting) -> Floats:
     """[P] latency of one run, HTTP left out: marginal-cost dispatch as the gateway's, and nothing ever moved."""
-    rules = Rules(
-        MARGINAL, FIXED, knob=0.0, eager=1.0, yielding=0.0, shedding=False, sample=len(where.world.nodes)
-    )
+    rules = Rules(MARGINAL, FIXED, knob=0.0, eager=1.0, yielding=0.0, shedding=False, sample=len(where.world.nodes))
     physics = where.physics._replace(left_scv=np.full(len(where.world.models), EXACT))
     twin = Twin(physics, where.fleet(), where.arrivals.demand, where.happenings, rules)
     twin.stand(where.initial)

@@ -45,9 +45,7 @@ def lack_of_fit(points: Sequence[Point], profile: ServiceProfile) -> float:
     for point in points:
         by_size.setdefault(point.size, []).append(point.service_s)
     errors = [
-        abs(profile.expected_s(size) * len(took) / sum(took) - 1.0)
-        for size, took in by_size.items()
-        if len(took) > 1
+        abs(profile.expected_s(size) * len(took) / sum(took) - 1.0) for size, took in by_size.items() if len(took) > 1
     ]
     return max(errors, default=0.0)
 

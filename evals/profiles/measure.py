@@ -38,12 +38,15 @@ class Effort:
     least_loads: int = 2
 
 
+USUAL = Effort()
+
+
 async def measure_models(
     url: str,
     pid: int,
     models: Sequence[ModelSpec],
     *,
-    effort: Effort = Effort(),  # noqa: B008  frozen
+    effort: Effort = USUAL,
     limits: PromptLimits = LIMITS,
     seed: int = 1,
     say: Callable[[str], None] = lambda _text: None,
@@ -101,7 +104,9 @@ async def _measure(
     )
 
 
-async def _rounds(door: NodeDoor, requests: Sequence[PromptRequest], effort: Effort, watch: _Watch) -> AsyncIterator[Asked]:
+async def _rounds(
+    door: NodeDoor, requests: Sequence[PromptRequest], effort: Effort, watch: _Watch
+) -> AsyncIterator[Asked]:
     """Prompts alone, all sizes in each round."""
     begun_s = time.monotonic()
     for turn in range(effort.rounds):

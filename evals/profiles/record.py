@@ -134,9 +134,7 @@ def batch_curve(measured: Sequence[Together]) -> tuple[float, ...]:
 def sized(profile: ServiceProfile) -> SizedService:
     """A service profile in the scenario's words."""
     p = profile
-    return SizedService(
-        p.base_s, p.per_input_token_s, p.per_output_token_s, p.per_image_s, p.per_step_s, p.cv
-    )
+    return SizedService(p.base_s, p.per_input_token_s, p.per_output_token_s, p.per_image_s, p.per_step_s, p.cv)
 
 
 def this_machine() -> Machine:

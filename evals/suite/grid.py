@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from edgewise.domain.errors import BadInput
+from edgewise.settings import load_settings
 from evals.scenario import Scenario
 from evals.scenario_file import to_yaml
 from evals.sources import trace_source
@@ -18,6 +19,7 @@ from evals.traces import nearest
 
 BOUND = ""  # stands for a policy where the lower bound and the card of a seed are reckoned
 BASELINE_OF_ALL = "clairvoyant"
+LONG = ("edgewise", BASELINE_OF_ALL)  # these plan, which takes most of an evaluation
 # What a run's result depends on. Of this suite only what boils a run down; how it is shown changes no result.
 _CODE = (
     "edgewise/domain", "edgewise/policy", "edgewise/twin", "edgewise/optimise", "edgewise/control",
@@ -25,15 +27,9 @@ _CODE = (
 )  # fmt: skip
 _SHOWN_ONLY = ("evals/scenarios", "evals/suite", "evals/fidelity")
 _SUITE_CODE = (
-    "bounds.py",
-    "bound_kernels.py",
-    "bound_world.py",
-    "price_kernels.py",
-    "digest.py",
-    "events.py",
-    "runner.py",
-    "grid.py",
-)
+    "bounds.py", "bound_kernels.py", "bound_world.py", "price_kernels.py", "digest.py", "events.py", "runner.py",
+    "grid.py", "variants.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +63,11 @@ class Grid:
         return Grid(scenario, tuple(dict.fromkeys(policies)), tuple(range(first, first + seeds)))
 
     def cells(self, code: str) -> tuple[Cell, ...]:
-        """All runs, seed by seed, so that an eval that is cut off has whole seeds. code: see code_digest()."""
+        """All runs, seed by seed, so that an eval that is cut off has whole seeds; of a seed the long ones first, so
+        that no worker is left alone with one. code: see code_digest()."""
         world = scenario_digest(self.scenario)
-        return tuple(
-            Cell(p, s, _digest(world, code, p, str(s))[:24]) for s in self.seeds for p in (BOUND, *self.policies)
-        )
+        ordered = sorted((BOUND, *self.policies), key=lambda p: not p.startswith(LONG))
+        return tuple(Cell(p, s, _digest(world, code, p, str(s))[:24]) for s in self.seeds for p in ordered)
 
 
 def known_policies(asked: str | None, known: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
@@ -101,11 +97,12 @@ def scenario_digest(scenario: Scenario) -> str:
 
 @cache
 def code_digest() -> str:
-    """Of the sources that a result depends on, and the versions of what they stand on: 12 hex digits."""
+    """Of the sources that a result depends on, the settings, the versions of what they stand on: 12 hex digits."""
     root = Path(__file__).resolve().parents[2]
     state = hashlib.blake2b(digest_size=6)
     for file in sorted(_sources(root)):
         state.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
+    state.update(load_settings().model_dump_json(exclude={"llm_api_key"}).encode())
     for name in ("numpy", "numba", "scipy"):
         state.update(f"{name} {version(name)}\0".encode())
     state.update(f"{sys.version_info[:2]}".encode())

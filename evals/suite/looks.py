@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from evals.suite.variants import PRODUCT, is_variant
+
 Spec = dict[str, Any]  # a plotly figure as plain values: {"data": […], "layout": {…}}
 
 
@@ -43,6 +45,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 def look(policy: str, place: int = 0) -> Look:
     """How a policy is drawn, the same in every report; `place` tells unknown ones apart."""
+    if is_variant(policy):
+        return Look(POLICIES[PRODUCT].colour, "dot", "star-open", 1.2)
     return POLICIES.get(policy) or Look(_SPARE[place % len(_SPARE)], "longdash")
 
 
@@ -86,8 +90,8 @@ def axis(title: str = "", **more: Any) -> Spec:
 
 
 def log_axis(title: str, low: float, high: float, panels: int = 1) -> Spec:
-    """A logarithmic axis over [low, high], both above 0. Ticks at 1, 2, 5 as long as they find room; panels: plots side
-    by side."""
+    """A logarithmic axis over [low, high], both above 0. Ticks at 1, 2, 5 as long as they find room; panels: plots
+    side by side."""
     ends = [math.log10(low), math.log10(high)]
-    ticks: Spec = {"dtick": "D2" if (ends[1] - ends[0]) * panels <= 5 else 1}
+    ticks: Spec = {"dtick": "D2" if (ends[1] - ends[0]) * panels <= 6.5 else 1}
     return axis(title, type="log", range=ends, exponentformat="none", tickformat=",~g", **ticks)

@@ -7,14 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evals.suite.looks import BOUND, INK, Spec, axis, faint, frame, log_axis, look
+from evals.suite.reading import by_latency, number
+from evals.suite.variants import PRODUCT, alpha_of, is_variant
 
 Report = Mapping[str, Any]
-
-
-def by_latency(report: Report) -> list[str]:
-    """Policies, the lowest mean latency first."""
-    means = {p: m["mean_latency_s"]["mean"] for p, m in report["policies"].items()}
-    return sorted(means, key=lambda p: math.inf if means[p] is None else means[p])
 
 
 def means_bar(report: Report) -> Spec:
@@ -57,7 +53,9 @@ def means_bar(report: Report) -> Spec:
     layout = frame(
         90 + 30 * len(names),
         showlegend=False,
-        xaxis=log_axis("mean latency, s (logarithmic)", low, high) if wide else axis("mean latency, s", range=[low, high]),
+        xaxis=log_axis("mean latency, s (logarithmic)", low, high)
+        if wide
+        else axis("mean latency, s", range=[low, high]),
         yaxis=axis(autorange="reversed", ticks=""),
         bargap=0.3,
     )
@@ -77,8 +75,10 @@ def means_bar(report: Report) -> Spec:
 def fairness(report: Report) -> Spec:
     """Mean latency against fairness: up and to the left is better."""
     names = by_latency(report)
-    data = []
+    data: list[Spec] = []
     for place, policy in enumerate(names):
+        if is_variant(policy):
+            continue
         figures = report["policies"][policy]
         x, y = figures["mean_latency_s"], figures["jain_normalized"]
         if x["mean"] is None or y["mean"] is None:
@@ -98,8 +98,9 @@ def fairness(report: Report) -> Spec:
                        "line": {"width": 1.5, "color": drawn.colour}},
             "hovertemplate": f"{policy}: %{{x:.3g}} s, J %{{y:.3f}}<extra></extra>",
         })  # fmt: skip
+    data += _frontier(report)
     least = report["bounds"]["lower_bound_mean_latency_s"]
-    shown = [d["x"][0] for d in data] + ([least] if least else []) or [1.0]
+    shown = [x for d in data for x in d["x"]] + ([least] if least else []) or [1.0]
     layout = frame(
         430,
         xaxis=log_axis("mean latency, s (logarithmic)", 0.8 * min(shown), 1.5 * max(shown)),
@@ -112,6 +113,21 @@ def fairness(report: Report) -> Spec:
              "line": {"color": BOUND, "width": 2, "dash": "dash"}}
         ]  # fmt: skip
     return {"data": data, "layout": layout}
+
+
+def _frontier(report: Report) -> list[Spec]:
+    """The product over α, as far as it was run at several."""
+    variants = sorted((a, p) for p in report["policies"] if (a := alpha_of(p)) is not None)
+    figures = [report["policies"][p] for _, p in variants]
+    if not figures or any(f["mean_latency_s"]["mean"] is None for f in figures):
+        return []
+    return [{
+        "type": "scatter", "mode": "lines+markers+text", "name": f"{PRODUCT} over α",
+        "x": [f["mean_latency_s"]["mean"] for f in figures], "y": [f["jain_normalized"]["mean"] for f in figures],
+        "text": [f"α={a:g}" for a, _ in variants], "textposition": "bottom center", "textfont": {"size": 10},
+        "line": {"color": look(PRODUCT).colour, "dash": "dot", "width": 1.5},
+        "marker": {"symbol": "star-open", "size": 9},
+    }]  # fmt: skip
 
 
 def sweep(

@@ -7,7 +7,7 @@ from typing import Any
 
 from evals.suite.digest import PROBABILITIES
 from evals.suite.looks import GRID, Spec, axis, frame, log_axis, look, model_colour
-from evals.suite.plots import by_latency
+from evals.suite.reading import by_latency
 
 Report = Mapping[str, Any]
 Quantiles = Mapping[str, Mapping[str, Sequence[float]]]  # {policy: {model: latency in s at PROBABILITIES}}, one seed
@@ -35,9 +35,11 @@ def distributions(quantiles: Quantiles, models: Sequence[str], names: Sequence[s
                 "line": {"color": drawn.colour, "dash": drawn.dash, "width": drawn.width},
                 "hovertemplate": f"{policy}: %{{y:.1%}} within %{{x:.3g}} s<extra></extra>",
             })  # fmt: skip
-        lines = [line for p in names if (line := quantiles[p].get(model))]
+        lines = [found for p in names if (found := quantiles[p].get(model))]
         low = max(min((line[1] for line in lines), default=0.1), 1e-3)
-        high = min(max((line[-1] for line in lines), default=1), FAR_BEHIND * min((line[-1] for line in lines), default=1))
+        high = min(
+            max((line[-1] for line in lines), default=1), FAR_BEHIND * min((line[-1] for line in lines), default=1)
+        )
         title = "latency, s" if i >= len(panels) - columns else ""
         layout[f"xaxis{suffix}"] = log_axis(title, low, max(high, 2 * low), columns)
         layout[f"yaxis{suffix}"] = axis(range=[0, 1.005], tickformat=".0%")

@@ -10,8 +10,9 @@ from evals.scenario_file import to_yaml
 from evals.suite import html, plots, plots_kinds, plots_time, tables
 from evals.suite.grid import Grid
 from evals.suite.paper import HEADINGS, LABEL, comparison
+from evals.suite.reading import by_latency
 from evals.suite.report_json import Runs
-from evals.suite.verdict import PRODUCT
+from evals.suite.variants import PRODUCT
 
 Report = Mapping[str, Any]
 SECTIONS = (
@@ -81,14 +82,15 @@ def _results(report: Report) -> Iterator[str]:
 
 def _kinds(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
     seed = grid.seeds[0]
-    names = plots.by_latency(report)
+    names = by_latency(report)
     arrived = report["card"]["per_model"][0]
     models = sorted((m.id for m in grid.scenario.models), key=lambda m: -arrived[m]["prompts"])
     models = [m for m in models if arrived[m]["prompts"]]
     yield '<h2 id="kinds">Kinds of prompts</h2><h3>Latency by kind</h3>'
     yield html.paragraph(
         f"Part of the prompts answered within a time; seed {seed}. A click on a name hides it. Policies that are "
-        "far behind leave the picture at its right.", "quiet"
+        "far behind leave the picture at its right.",
+        "quiet",
     )
     yield html.figure("cdf", plots_kinds.distributions({p: runs[p, seed]["quantiles"] for p in names}, models, names))
     yield "<h3>Slowest hundredth of each kind</h3>"
@@ -100,11 +102,15 @@ def _kinds(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
 
 
 def _time(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
-    scenario, names, shifts = grid.scenario, plots.by_latency(report), report["shifts"]
+    scenario, names, shifts = grid.scenario, by_latency(report), report["shifts"]
     lines = {p: _mean([runs[p, s]["in_system"] for s in grid.seeds]) for p in names}
     yield '<h2 id="time">Over time</h2><h3>Prompts in the system</h3>'
-    yield html.paragraph("Mean over seeds. Policies that are far behind leave the picture at its top. What is left at the end is still "
-        "served, and counted.", "quiet")
+    yield html.paragraph(
+        "Mean over seeds. Policies that are far behind leave the picture at its top. What is left at the end is "
+        "still "
+        "served, and counted.",
+        "quiet",
+    )
     yield html.figure("in-system", plots_time.in_system(lines, scenario.duration_s, shifts))
     if report["adaptation_detail"]:
         yield "<h3>Adaptation</h3>"
@@ -144,7 +150,7 @@ def _details(scenario: Scenario, report: Report) -> Iterator[str]:
     yield from (html.paragraph(f"Note: {note}.", "quiet") for note in report["notes"])
     yield html.details("The scenario as a file", f"<pre>{html.text(to_yaml(scenario))}</pre>")
     yield '<h2 id="all">All figures</h2>'
-    yield tables.everything({p: report["policies"][p] for p in plots.by_latency(report)})
+    yield tables.everything({p: report["policies"][p] for p in by_latency(report)})
     for model, inside in tables.per_model(report):
         yield html.details(model, inside)
     yield '<h2 id="read">How to read this</h2>'

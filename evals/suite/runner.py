@@ -20,6 +20,7 @@ from evals.suite.bounds import bound
 from evals.suite.digest import Outcome, digest
 from evals.suite.grid import BOUND, Cell
 from evals.suite.store import Store
+from evals.suite.variants import at_its_alpha
 from tools.process import die_with_parent
 
 Simulate = Callable[[Scenario, str, int | None], Outcome]
@@ -77,7 +78,8 @@ def work(job: Job, store: Store) -> None:
 
 
 def _policy_run(job: Job) -> Mapping[str, Any]:
-    return digest(job.scenario, job.simulate(job.scenario, job.cell.policy, job.cell.seed)).as_dict()
+    with at_its_alpha(job.cell.policy) as policy:
+        return digest(job.scenario, job.simulate(job.scenario, policy, job.cell.seed)).as_dict()
 
 
 def _bound_run(job: Job) -> Mapping[str, Any]:

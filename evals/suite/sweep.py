@@ -7,8 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 from evals.suite import html, plots
-from evals.suite.tables import number, with_interval
-from evals.suite.verdict import PRODUCT
+from evals.suite.reading import number
+from evals.suite.tables import with_interval
+from evals.suite.variants import PRODUCT
 
 Reports = Mapping[str, Mapping[str, Any]]  # {folder of the scenario's report: the report}
 

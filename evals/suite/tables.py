@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evals.suite.html import Raw, table
-from evals.suite.plots import by_latency
-from evals.suite.verdict import PRODUCT
+from evals.suite.reading import by_latency, number
+from evals.suite.variants import PRODUCT
 
 Report = Mapping[str, Any]
 _SHORT = (
@@ -22,17 +22,6 @@ COMPARED = (
     ("mean_latency_s", "Mean latency"), ("p99_latency_s", "p99 latency"), ("jain_normalized", "Normalised Jain"),
 )  # fmt: skip
 _LESS_IS_BETTER = {"mean_latency_s": True, "p99_latency_s": True, "jain_normalized": False}
-
-
-def number(value: float | None, part: bool = False) -> str:
-    """Three figures, for people."""
-    if value is None:
-        return "–"
-    if part:
-        return f"{value:.1%}" if value < 0.9995 else "100%"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:.2e}"
 
 
 def with_interval(figure: Mapping[str, Any] | None, part: bool = False) -> Raw:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evals.suite.grid import BASELINE_OF_ALL
+from evals.suite.variants import PRODUCT, is_variant
 
-PRODUCT = "edgewise"
 UNREAL = frozenset({BASELINE_OF_ALL})  # knows the future: a yardstick, not a choice
 # Comparisons named beforehand, so that few enough are made for an interval to mean what it says.
 RIVALS = ("lew-lru", "static-optimised", "marginal", "dpp")
@@ -23,12 +23,16 @@ def verdict(report: Mapping[str, Any]) -> list[str]:
     said = {p: m["mean_latency_s"]["mean"] for p, m in policies.items() if m["mean_latency_s"]["mean"] is not None}
     if not said:
         return ["No prompt arrived, so there is nothing to compare."]
-    real = {p: v for p, v in said.items() if p not in UNREAL} or said
+    real = {p: v for p, v in said.items() if _is_choice(p)} or said
     best = min(real, key=lambda p: real[p])
     sentences = [*_invalid(report), _best(report, real, best), *_limit(report, best), *_fairness(report, best)]
     if PRODUCT in real:
         sentences += [*_product(report), *_losses(report)]
     return [*sentences, *_adaptation(report)]
+
+
+def _is_choice(policy: str) -> bool:
+    return policy not in UNREAL and not is_variant(policy)
 
 
 def _invalid(report: Mapping[str, Any]) -> Iterator[str]:
@@ -62,18 +66,18 @@ def _limit(report: Mapping[str, Any], best: str) -> Iterator[str]:
 
 
 def _fairness(report: Mapping[str, Any], best: str) -> Iterator[str]:
-    j = {p: m["jain_normalized"]["mean"] for p, m in report["policies"].items() if p not in UNREAL}
+    j = {p: m["jain_normalized"]["mean"] for p, m in report["policies"].items() if _is_choice(p)}
     j = {p: v for p, v in j.items() if v is not None}
     if not j or best not in j:
         return
     fairest = max(j, key=lambda p: j[p])
     worst = report["policies"][best]["worst_attainment"]["mean"]
-    tail = f"; of its worst-served kind {worst:.0%} of prompts are in time." if worst is not None else "."
+    tail = f"; of its worst-served kind {part(worst)} of prompts are in time." if worst is not None else "."
     if fairest == best:
-        yield f"It is also the fairest (normalised Jain {j[best]:.2f}){tail}"
+        yield f"It is also the fairest (normalised Jain {j[best]:.3f}){tail}"
     else:
         tail = tail.replace("its worst-served", f"{best}'s worst-served")
-        yield f"The fairest is {fairest} (normalised Jain {j[fairest]:.2f}); {best} has {j[best]:.2f}{tail}"
+        yield f"The fairest is {fairest} (normalised Jain {j[fairest]:.3f}); {best} has {j[best]:.3f}{tail}"
 
 
 def _product(report: Mapping[str, Any]) -> Iterator[str]:
@@ -89,7 +93,7 @@ def _product(report: Mapping[str, Any]) -> Iterator[str]:
 def _losses(report: Mapping[str, Any]) -> Iterator[str]:
     """Where some real policy is better than the product beyond its interval."""
     words = []
-    others = [p for p in report["policies"] if p not in {PRODUCT, *UNREAL}]
+    others = [p for p in report["policies"] if p != PRODUCT and _is_choice(p)]
     for metric, name, sign in LOOKED_AT:
         ahead = [p for p in others if _is_better(report, p, metric, sign)]
         if ahead:
@@ -113,7 +117,7 @@ def _is_better(report: Mapping[str, Any], other: str, metric: str, sign: int) ->
 
 
 def _adaptation(report: Mapping[str, Any]) -> Iterator[str]:
-    found = {p: v for p, v in report["adaptation"].items() if p not in UNREAL and v is not None}
+    found = {p: v for p, v in report["adaptation"].items() if _is_choice(p) and v is not None}
     if found:
         best = min(found, key=lambda p: found[p])
         tail = f", {PRODUCT} {found[PRODUCT]:,.0f}" if PRODUCT in found and best != PRODUCT else ""
@@ -126,6 +130,11 @@ def _adaptation(report: Mapping[str, Any]) -> Iterator[str]:
 def _around(report: Mapping[str, Any], policy: str) -> str:
     interval = report["policies"][policy]["mean_latency_s"]["ci95"]
     return f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
+
+
+def part(value: float) -> str:
+    """As per cent; never 100 % when it is not all."""
+    return f"{value:.0%}" if value == 1 or value < 0.99 else f"{min(value, 0.9999):.2%}"
 
 
 def seconds(value: float) -> str:

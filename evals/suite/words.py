@@ -8,8 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from evals.suite.plots import by_latency
-from evals.suite.tables import number
+from evals.suite.reading import by_latency, number
 
 _COLUMNS = (
     ("mean_latency_s", "mean s"), ("p99_latency_s", "p99 s"), ("jain_normalized", "Jain"),

@@ -1,0 +1,97 @@
+"""What stands while bands of load run, and what was measured so far: sends a band, gives the bands' errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgewise.compose.fidelity_band import BandSent, Calibrator, send_band
+from edgewise.compose.fidelity_cluster import TURNSTILE, Cluster
+from evals.fidelity.calibration import Calibrated, calibrated
+from evals.fidelity.compare import BandRun, band_of
+from evals.fidelity.constants import Constants
+from evals.fidelity.prompting import band_workload
+from evals.fidelity.report import Band, Held
+from evals.fidelity.twin_side import Costs, scenario_for, twin_latencies
+from evals.fidelity.world import FidelityWorld, with_services
+from evals.profiles.fit import scaled
+from evals.scenario_file import to_yaml
+from evals.traces import trace_folder
+
+SEEDS = 40  # of the twin
+SHORT_OF_QUOTA = 0.95  # nodes that get less than this part of their quotas together are limited by the machine
+SEED_STEP = 100  # between the prompts of two runs
+
+
+@dataclass(slots=True)
+class Stand:
+    """around: of each run of a band, the calibration blocks before and after it."""
+
+    cluster: Cluster
+    held: Held
+    world: FidelityWorld
+    url: str
+    fixed: Constants
+    calibrator: Calibrator
+    sent: list[BandSent] = field(default_factory=list)
+    around: list[tuple[int, int]] = field(default_factory=list)
+
+    def costs(self, found: Calibrated, level: Mapping[str, float]) -> Costs:
+        """What the twin is told, with the machine at a level."""
+        quota, nodes = self.held.quota, len(self.world.placement)
+        given = sum(self.fixed.cores.values())
+        short = given < SHORT_OF_QUOTA * quota * nodes
+        return Costs(
+            models=with_services(self.world.world.models, found.shape),
+            level=level,
+            constants=self.fixed,
+            quota=quota,
+            http_in_quota=self.held.by != TURNSTILE,
+            host_cores=given if short else None,
+        )
+
+    async def band(self, load: float, duration_s: float, seed: int, say: Callable[[str], None]) -> None:
+        """Send one band's prompts and calibrate after it."""
+        found = calibrated(self.calibrator.blocks)
+        costs = self.costs(found, found.levels[-1])
+        services = {
+            m.id: scaled(m.service, costs.level[m.id], costs.extra_s(m.id)) for m in costs.models if m.service
+        }
+        capacity = len(self.world.placement) * costs.speed / costs.quota  # node seconds per second
+        world = replace(self.world.world, models=costs.models)
+        number = len(self.sent)
+        seed += SEED_STEP * number
+        rows = band_workload(world, services, trace_folder(), duration_s, capacity, load, seed).rows
+        say(f"band {load:.2f}: {len(rows)} prompts in {duration_s:.0f} s")
+        before = len(self.calibrator.blocks) - 1
+        prefix = f"band{number + 1}-"
+        sent = await send_band(self.cluster, self.world.world, self.url, rows, load, prefix, duration_s)
+        await self.calibrator.block()
+        self.sent.append(sent)
+        self.around.append((before, before + 1))
+
+    def compare(self, folder: Path, seed: int) -> tuple[Band, ...]:
+        """All bands so far, each with the machine as the calibration blocks around it saw it. The scenarios of their
+        worlds are written into the folder."""
+        found, by_load = calibrated(self.calibrator.blocks), dict[float, list[BandRun]]()
+        for sent, around in zip(self.sent, self.around, strict=True):
+            costs = self.costs(found, found.around(*around))
+            scenario = scenario_for(self.world, costs, f"fidelity-{sent.load:.2f}", sent.window_s, seed)
+            (folder / f"{scenario.name}.yaml").write_text(to_yaml(scenario), encoding="utf-8")
+            twin_s = twin_latencies(self.world, sent.prompts, costs, scenario, SEEDS)
+            can_s = sum(self.fixed.cores.values()) * sent.window_s
+            made = BandRun(
+                asked_load=sent.load,
+                duration_s=sent.window_s,
+                real_s=sent.latency_s,
+                twin_s=twin_s,
+                model=sent.prompts.model,
+                busy=sent.cpu_s / can_s,
+                service=sent.services(costs),
+                levels=costs.level,
+                others_cores=sent.others_cores,
+            )
+            by_load.setdefault(sent.load, []).append(made)
+        names = [m.id for m in self.world.world.models]
+        return tuple(band_of(runs, names) for _, runs in sorted(by_load.items()))
