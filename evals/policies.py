@@ -20,7 +20,8 @@ from edgewise.policy import dispatch
 from edgewise.twin.arrays import FIXED, LOCAL, ON_DEMAND, Rules
 from edgewise.twin.demand import Bools, Floats
 from edgewise.twin.run import Controller, Twin
-from evals.product import Product, settings_of
+from evals.placed import SlotWeights, offline
+from evals.product import Product, clairvoyant_settings_of, settings_of
 from evals.setting import Setting
 from evals.traces import nearest
 
@@ -169,6 +170,26 @@ def _edgewise(s: Setting, _: float) -> Prepared:
     return Prepared(rules(dispatch.MARGINAL, FIXED, s), Product(s, settings_of(s)))
 
 
+def _clairvoyant(s: Setting, _: float) -> Prepared:
+    """edgewise given the true future. No policy should be better, else the run is invalid."""
+    return Prepared(
+        rules(dispatch.MARGINAL, FIXED, s), Product(s, clairvoyant_settings_of(s), clairvoyant=True)
+    )
+
+
+def _static_optimised(s: Setting, _: float) -> Prepared:
+    """Placement searched offline with the twin for the mean load and the mix before events, never changed;
+    marginal's dispatch and shares, no LRU."""
+    return Prepared(rules(dispatch.MARGINAL, FIXED, s), Fill(offline(s)[0], size_shares(s)))
+
+
+def _slot_weights(s: Setting, _: float) -> Prepared:
+    """The placement of static-optimised with routing probabilities set per slot: what a scheduler that acts per slot
+    can do without looking at queues when a prompt comes."""
+    placement, p = offline(s)
+    return Prepared(rules(dispatch.SLOT_WEIGHTS, FIXED, s), SlotWeights(s, placement, p, size_shares(s)))
+
+
 EAGER = (0.5, 1.0, 0.25, 0.1)
 TABLE: dict[str, Policy] = {
     p.name: p
@@ -180,7 +201,10 @@ TABLE: dict[str, Policy] = {
         Policy("lew-lru", _lew_lru, EAGER),
         Policy("dpp", _dpp, (10.0, 0.1, 0.3, 1.0, 3.0, 30.0, 100.0, 1000.0)),
         Policy("marginal", _marginal, EAGER),
+        Policy("slot-weights", _slot_weights),
+        Policy("static-optimised", _static_optimised),
         Policy("edgewise", _edgewise),
+        Policy("clairvoyant", _clairvoyant),
     )
 }
 

@@ -10,18 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from agents.deployer import arrange as deploy
-from edgewise.control.carry import Carry, after, take_result, ticket, troubled
+from edgewise.control.carry import Carry, after, planning_due, start_planning, take_result, ticket
 from edgewise.control.decide import decide
-from edgewise.control.intake import URGENT, take
+from edgewise.control.intake import take
 from edgewise.control.planning import epoch_plans
 from edgewise.domain.decision import Decision, Mode
 from edgewise.settings import Settings
 from edgewise.twin.plans import arrange
 from edgewise.twin.run import Twin
+from evals.foresight import Foresight
 from evals.observe import observe
 from evals.setting import Setting
 
 WINDOW_SLOTS = 2  # of demand and latency figures
+FORESIGHT_SLOTS = 5  # whose arrivals a clairvoyant takes for the demand it sees
 
 
 def settings_of(where: Setting) -> Settings:
@@ -35,27 +37,39 @@ def settings_of(where: Setting) -> Settings:
     )
 
 
+def clairvoyant_settings_of(where: Setting) -> Settings:
+    """As the product's, but a prediction that is right needs no margin, and thinking costs nothing."""
+    usual = settings_of(where)
+    changes = {"gate_margin": 0.0, "dwell_slots": 0, "finalists": 24, "max_changes_per_epoch": 1000}
+    return usual.model_copy(update=changes)
+
+
 @dataclass(slots=True)
 class Product:
-    """Decides each slot and plans each epoch, or when something urgent happens."""
+    """Decides each slot and plans each epoch, or when something urgent happens. clairvoyant: with the true future in
+    place of forecast and draws: what will come counts as demand, and plans are scored by running the true world on."""
 
     where: Setting
     settings: Settings
+    clairvoyant: bool = False
     carry: Carry = field(default_factory=Carry)
     decisions: list[Decision] = field(default_factory=list)
 
     def slot(self, twin: Twin, number: int) -> None:
-        observation = observe(self.where, twin, number, self.settings.window_s)
+        ahead_s = FORESIGHT_SLOTS * self.settings.slot_s if self.clairvoyant else 0.0
+        observation = observe(self.where, twin, number, self.settings.window_s, ahead_s)
         self.carry = take_result(self.carry, number, self.settings)
         job = take(ticket(self.carry, number, Mode.ACTIVE), observation)
+        if self.clairvoyant:
+            job = replace(job, future=Foresight(twin, self.where))
         decision = decide(job, self.settings, deploy)
         self.decisions.append(decision)
         self.carry = after(self.carry, job, decision)
-        if job.observation.trigger in URGENT or troubled(self.carry, decision):
-            result_id = f"e-{self.carry.epochs + 1:06d}"
+        if planning_due(self.carry, job, decision, self.settings):
+            self.carry = start_planning(self.carry, decision)
+            result_id = f"e-{self.carry.epochs:06d}"
             asked = replace(job, incumbent=decision.plan, asked=self.carry.asked, decision_id=result_id)
-            found = epoch_plans(asked, (), self.settings, result_id)
-            self.carry = replace(self.carry, finished=found, epochs=self.carry.epochs + 1)
+            self.carry = replace(self.carry, finished=epoch_plans(asked, (), self.settings, result_id))
         self._apply(twin, decision)
 
     def _apply(self, twin: Twin, decision: Decision) -> None:

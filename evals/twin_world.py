@@ -13,7 +13,6 @@ from edgewise.twin.arrays import Physics
 from edgewise.twin.demand import NODE_DOWN, NODE_SLOW, NODE_UP, TELEMETRY_STALE, Floats, Happenings, Ints
 from edgewise.twin.run import fleet_for
 from evals.scenario import MeanService, NodeDown, NodeSlow, NodeUp, PopularityShift, Scenario
-from evals.scenario_world import to_world
 
 CODES = {"node-down": NODE_DOWN, "node-up": NODE_UP, "node-slow": NODE_SLOW, "telemetry-stale": TELEMETRY_STALE}
 

@@ -12,9 +12,9 @@ from typing import Any
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from edgewise.control.actuator import Actuator
-from edgewise.control.carry import Carry, after, incumbent_of, predicted, take_result, ticket, troubled
+from edgewise.control.carry import Carry, after, incumbent_of, planning_due, start_planning, take_result, ticket
 from edgewise.control.decide import hold
-from edgewise.control.intake import URGENT, take
+from edgewise.control.intake import take
 from edgewise.control.state import EpochResult, Job, Ticket
 from edgewise.control.summaries import summarise
 from edgewise.domain.decision import Decision, Mode
@@ -151,16 +151,12 @@ class Controller:
 
     def _start_epoch(self, job: Job, decision: Decision | None, graphs: _Graphs) -> None:
         """Start the planner in the background when it is time; one at a time."""
-        self._epoch_due |= troubled(self._carry, decision)
-        self._epoch_due |= job.observation.trigger in URGENT or job.observation.slot % self._settings.epoch_slots == 0
+        self._epoch_due |= planning_due(self._carry, job, decision, self._settings)
         if not self._epoch_due or (self._epoch is not None and not self._epoch.done()):
             return
         self._epoch_due = False
         self._doors.ask_llm = self._ports.chat is not None and not self._carry.demoted(job.observation.epoch)
-        calm = predicted(decision) if decision is not None else None
-        self._carry = replace(
-            self._carry, epochs=self._carry.epochs + 1, calm=self._carry.calm if calm is None else calm
-        )
+        self._carry = start_planning(self._carry, decision)
         start = Ticket(
             decision_id=f"e-{self._carry.epochs:06d}",
             slot=job.observation.slot,

@@ -13,7 +13,7 @@ from evals.fidelity.compare import BandRun, band_of
 from evals.fidelity.constants import Constants
 from evals.fidelity.prompting import band_workload
 from evals.fidelity.report import Band, Held
-from evals.fidelity.twin_side import Costs, scenario_for, twin_latencies
+from evals.fidelity.twin_side import Costs, scenario_for, twin_latencies, write_prompts
 from evals.fidelity.world import FidelityWorld, with_services
 from evals.profiles.fit import scaled
 from evals.scenario_file import to_yaml
@@ -72,13 +72,15 @@ class Stand:
         self.around.append((before, before + 1))
 
     def compare(self, folder: Path, seed: int) -> tuple[Band, ...]:
-        """All bands so far, each with the machine as the calibration blocks around it saw it. The scenarios of their
-        worlds are written into the folder."""
+        """All bands so far, each with the machine as the calibration blocks around it saw it. Their worlds and
+        prompts are written into the folder, as scenarios and traces."""
         found, by_load = calibrated(self.calibrator.blocks), dict[float, list[BandRun]]()
-        for sent, around in zip(self.sent, self.around, strict=True):
+        for number, (sent, around) in enumerate(zip(self.sent, self.around, strict=True), 1):
             costs = self.costs(found, found.around(*around))
-            scenario = scenario_for(self.world, costs, f"fidelity-{sent.load:.2f}", sent.window_s, seed)
-            (folder / f"{scenario.name}.yaml").write_text(to_yaml(scenario), encoding="utf-8")
+            name = f"band-{number}-load-{sent.load:.2f}"
+            write_prompts(folder / f"{name}.csv", self.world, sent.prompts)
+            scenario = scenario_for(self.world, costs, name, sent.window_s, seed, folder / f"{name}.csv")
+            (folder / f"{name}.yaml").write_text(to_yaml(scenario), encoding="utf-8")
             twin_s = twin_latencies(self.world, sent.prompts, costs, scenario, SEEDS)
             can_s = sum(self.fixed.cores.values()) * sent.window_s
             made = BandRun(

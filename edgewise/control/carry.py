@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from edgewise.control.decide import asked
 from edgewise.control.forecast import Track
+from edgewise.control.intake import URGENT
 from edgewise.control.lift import REST_EPOCHS, demoted, lift
 from edgewise.control.planning import lease
 from edgewise.control.state import EpochResult, Job, Ticket
@@ -20,6 +21,7 @@ KEPT_LIFTS = 32
 # The incumbent is in trouble when its predicted objective, which is 1 at best, is so many times as far above 1 as
 # when the planner last looked, and by at least this much.
 TROUBLE_TIMES, TROUBLE_LEAST = 2.0, 0.25
+LIFTS_BUDGET = frozenset({"demand-shift", "node-loss", "waiting-without-replica"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,21 @@ def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
         carry = _lifted(carry, lift(decision), decision.epoch)
     if decision.mode is not Mode.ACTIVE or not decision.plan.replicas:
         return carry
-    return replace(carry, plan=decision.plan, asked=carry.asked + asked(job, decision))
+    # The thrash budget is for quiet times: after a shift or a loss, or in trouble, it begins anew.
+    lifted = job.observation.trigger in LIFTS_BUDGET or troubled(carry, decision)
+    return replace(carry, plan=decision.plan, asked=0 if lifted else carry.asked + asked(job, decision))
+
+
+def planning_due(carry: Carry, job: Job, decision: Decision | None, settings: Settings) -> bool:
+    """Whether the planner is to look now: at its cadence, when something urgent happens, or in trouble."""
+    o = job.observation
+    return o.trigger in URGENT or o.slot % settings.epoch_slots == 0 or troubled(carry, decision)
+
+
+def start_planning(carry: Carry, decision: Decision | None) -> Carry:
+    """The carry once the planner has been started: one more epoch, and how calm it is now."""
+    calm = predicted(decision) if decision is not None else None
+    return replace(carry, epochs=carry.epochs + 1, calm=carry.calm if calm is None else calm)
 
 
 def predicted(decision: Decision) -> float | None:

@@ -49,14 +49,13 @@ class Outlook:
         """Objectives predicted by rollouts of the twin, on `count` draws that depend on `names` alone; fewer where
         the cluster is large, and the estimate where even LEAST_DRAWS rollouts of a plan would be too many events."""
         p = self.problem
+        if self.future is not None:
+            return self.future.evaluate(p)
         events = 3.0 * (float(self.rates.sum()) * p.horizon + float(p.count.sum()))
         affordable = int(settings.rollout_events / max(1.0, events))
         if affordable < LEAST_DRAWS:
             return self.evaluate(settings, *names)
         stage = scene(observation)
-        if self.future is not None:
-            known = self.future.draws(observation.at_s, p.horizon, stage)
-            return rolling(stage, p, known, marginal_rules(), p.horizon)
         rng = generator(*names, "rollouts")
         rates = draws(self.forecast, rng, min(count, affordable))
         found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, p.horizon)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgewise.control.forecast import Track
-from edgewise.control.rolling import Scene
 from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
 from edgewise.domain.plan import Change, Plan
 from edgewise.domain.records import RecalledCase
-from edgewise.twin.rollout import Draw
+from edgewise.optimise.estimate import Evaluate
+from edgewise.optimise.problem import Problem
 
 
 class Future(Protocol):
     """Demand that is known: an evaluation's clairvoyant has one, a live controller never."""
 
-    def draws(self, now_s: float, horizon_s: float, stage: Scene) -> Sequence[Draw]: ...
+    def evaluate(self, p: Problem) -> Evaluate:
+        """Objectives of plans from now on, on what will really come within the problem's horizon."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

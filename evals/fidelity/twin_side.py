@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import orjson
 
 from edgewise.domain.errors import RunFailed
 from edgewise.domain.model import ModelSpec, PromptSize
@@ -23,11 +25,14 @@ from evals.fidelity.constants import Constants
 from evals.fidelity.world import FidelityWorld
 from evals.profiles.fit import scaled
 from evals.profiles.record import sized
-from evals.scenario import Hints, Scenario, SizedService, SyntheticEntry, WorkloadEntry
+from evals.scenario import Hints, Scenario, SizedService, TraceEntry, WorkloadEntry
 from evals.scenario_world import from_world
 from evals.setting import Setting, setting
+from evals.supply import class_of
+from evals.traces import TraceRow, read_trace, write_trace
 
 SLOT_S = 30.0
+SOURCE = "edgewise-fidelity"
 LEAST_SPEED = 0.01
 # The node counts hint − served as the work left, no more and no less, whatever the spread of the service.
 EXACT = 0.0
@@ -78,8 +83,29 @@ class Costs:
         return found
 
 
-def scenario_for(world: FidelityWorld, costs: Costs, name: str, duration_s: float, seed: int) -> Scenario:
-    """The band's world. Its prompts are given beside it; the workload here only says that there are some."""
+def write_prompts(path: Path, world: FidelityWorld, sent: SentPrompts) -> None:
+    """What was sent, as a trace."""
+    rows = []
+    for at_s, m, n, size in zip(
+        sent.at_s.tolist(), sent.model.tolist(), sent.access.tolist(), sent.sizes, strict=True
+    ):
+        spec = world.world.models[m]
+        extra = orjson.dumps({"steps": size.steps} if size.steps else {}).decode()
+        tokens = (size.input_tokens or None, size.output_tokens or None)
+        node = world.world.nodes[n].id
+        rows.append(TraceRow(at_s, class_of(spec), SOURCE, *tokens, size.images, extra, spec.id, node))
+    write_trace(path, rows)
+
+
+def scenario_for(
+    world: FidelityWorld, costs: Costs, name: str, duration_s: float, seed: int, trace: Path
+) -> Scenario:
+    """The band's world, whose prompts are in `trace`, and replayed at their own pace."""
+    used = [
+        TraceEntry(str(trace.resolve()), class_of(m), m.id, rate_scale=1.0)
+        for m in costs.models
+        if read_trace(trace, model_class=class_of(m), limit=1)
+    ]
     services = costs.services()
     nodes = tuple(replace(n, speed=costs.speed) for n in world.world.nodes)
     made = from_world(
@@ -89,7 +115,7 @@ def scenario_for(world: FidelityWorld, costs: Costs, name: str, duration_s: floa
         slot_s=SLOT_S,
         epoch_slots=10,
         seed=seed,
-        workload=WorkloadEntry(synthetic=(SyntheticEntry(costs.models[0].id, 1.0),)),
+        workload=WorkloadEntry(traces=tuple(used)),
         initial=world.placement,
     )
     models = tuple(replace(m, service_s=services[m.id]) for m in made.models)

@@ -120,7 +120,6 @@ class Pool:
         return self._made[index]
 
 
-
 def table(features: Floats, prior: Floats, counts: Bools) -> Table:
     """[PAIRS, 2 + F]; pairs beyond those that count are zeros."""
     found = np.zeros((PAIRS, 2 + features.shape[-1]), np.float32)
@@ -144,7 +143,9 @@ class _Level(gymnasium.Env):  # type: ignore[misc]
         self.observation_space = gymnasium.spaces.Box(-LARGEST_SCORE, LARGEST_SCORE, shape, np.float32)
         self.action_space = gymnasium.spaces.Box(-LARGEST_SCORE, LARGEST_SCORE, (PAIRS,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Table, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Table, dict[str, Any]]:
         super().reset(seed=seed)
         self.episode = self.pool[self.draw()]
         self.run = Run(self.episode.setting, self.networks)

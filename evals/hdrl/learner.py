@@ -20,7 +20,7 @@ from evals.hdrl.env import PAIRS
 from evals.hdrl.network import LAYERS, Network
 
 WIDTH = 32
-FIRST_SPREAD = 0.4  # of the scores' noise
+FIRST_SPREAD = 0.3  # of the scores' noise
 
 
 class PairsGaussian(DiagGaussianDistribution):  # type: ignore[misc]

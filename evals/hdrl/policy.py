@@ -105,6 +105,11 @@ def levels(setting: Setting, networks: Networks, bonus: float = BONUS) -> Levels
     return Levels(knowns, networks, first, scenario.epoch_slots, bonus)
 
 
+def prepared(setting: Setting, networks: Networks, bonus: float = BONUS) -> Prepared:
+    """The policy with these networks."""
+    return Prepared(rules(SLOT_WEIGHTS, FIXED, setting), levels(setting, networks, bonus))
+
+
 def prepare(setting: Setting, knob: float) -> Prepared:
     """knob: how much score a replica gains by standing already (`BONUS` in training)."""
-    return Prepared(rules(SLOT_WEIGHTS, FIXED, setting), levels(setting, load(), knob))
+    return prepared(setting, load(), knob)

@@ -84,7 +84,9 @@ def _models(rng: Rng) -> tuple[ModelEntry, ...]:
                 task=Task.TEXT_GENERATION,
                 memory_gib=need,
                 load_s=LoadTime(float((3 + 3.5 * need) * rng.uniform(0.7, 1.3)), 0.2),
-                service_s=MeanService(float(np.exp(rng.uniform(np.log(0.5), np.log(10.0)))), float(rng.uniform(0.2, 1.2))),
+                service_s=MeanService(
+                    float(np.exp(rng.uniform(np.log(0.5), np.log(10.0)))), float(rng.uniform(0.2, 1.2))
+                ),
                 request_kib=float(np.exp(rng.uniform(np.log(2), np.log(300)))),
                 response_kib=float(np.exp(rng.uniform(np.log(1), np.log(400)))),
             )

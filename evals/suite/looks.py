@@ -90,8 +90,9 @@ def axis(title: str = "", **more: Any) -> Spec:
 
 
 def log_axis(title: str, low: float, high: float, panels: int = 1) -> Spec:
-    """A logarithmic axis over [low, high], both above 0. Ticks at 1, 2, 5 as long as they find room; panels: plots
+    """A logarithmic axis over [low, high], both above 0. Ticks as dense as find room; panels: plots
     side by side."""
     ends = [math.log10(low), math.log10(high)]
-    ticks: Spec = {"dtick": "D2" if (ends[1] - ends[0]) * panels <= 6.5 else 1}
+    decades = (ends[1] - ends[0]) * panels
+    ticks: Spec = {"dtick": "D1" if decades < 1 else "D2" if decades <= 6.5 else 1}
     return axis(title, type="log", range=ends, exponentformat="none", tickformat=",~g", **ticks)

@@ -24,7 +24,7 @@ def means_bar(report: Report) -> Spec:
         "orientation": "h",
         "y": names,
         "x": means,
-        "marker": {"color": [look(p, i).colour for i, p in enumerate(names)], "opacity": 0.85},
+        "marker": {"color": [_fill(p, i) for i, p in enumerate(names)]},
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -70,6 +70,11 @@ def means_bar(report: Report) -> Spec:
              "text": f"lower bound {least:.3g} s", "font": {"color": BOUND, "size": 12}}
         ]  # fmt: skip
     return {"data": [bar, words], "layout": layout}
+
+
+def _fill(policy: str, place: int) -> str:
+    colour = look(policy, place).colour
+    return faint(colour) if is_variant(policy) else colour
 
 
 def fairness(report: Report) -> Spec:

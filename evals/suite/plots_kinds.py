@@ -7,7 +7,7 @@ from typing import Any
 
 from evals.suite.digest import PROBABILITIES
 from evals.suite.looks import GRID, Spec, axis, frame, log_axis, look, model_colour
-from evals.suite.reading import by_latency
+from evals.suite.reading import choices
 
 Report = Mapping[str, Any]
 Quantiles = Mapping[str, Mapping[str, Sequence[float]]]  # {policy: {model: latency in s at PROBABILITIES}}, one seed
@@ -55,7 +55,7 @@ def distributions(quantiles: Quantiles, models: Sequence[str], names: Sequence[s
 
 def by_kind(report: Report, metric: str, title: str, log: bool) -> Spec:
     """One metric of each model under each policy, with intervals."""
-    names = by_latency(report)
+    names = choices(report)
     models = sorted({m for p in names for m in report["policies"][p]["per_model"]})[:MOST_PANELS]
     data = []
     apart = 0.7 / max(

@@ -6,11 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from evals.suite.variants import is_variant
+
 
 def by_latency(report: Mapping[str, Any]) -> list[str]:
     """Policies, the lowest mean latency first."""
     means = {p: m["mean_latency_s"]["mean"] for p, m in report["policies"].items()}
     return sorted(means, key=lambda p: math.inf if means[p] is None else means[p])
+
+
+def choices(report: Mapping[str, Any]) -> list[str]:
+    """As by_latency, without the product at other weights of fairness: those have a line of their own."""
+    return [p for p in by_latency(report) if not is_variant(p)]
 
 
 def number(value: float | None, part: bool = False) -> str:

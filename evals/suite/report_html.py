@@ -10,7 +10,7 @@ from evals.scenario_file import to_yaml
 from evals.suite import html, plots, plots_kinds, plots_time, tables
 from evals.suite.grid import Grid
 from evals.suite.paper import HEADINGS, LABEL, comparison
-from evals.suite.reading import by_latency
+from evals.suite.reading import by_latency, choices
 from evals.suite.report_json import Runs
 from evals.suite.variants import PRODUCT
 
@@ -82,7 +82,7 @@ def _results(report: Report) -> Iterator[str]:
 
 def _kinds(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
     seed = grid.seeds[0]
-    names = by_latency(report)
+    names = choices(report)
     arrived = report["card"]["per_model"][0]
     models = sorted((m.id for m in grid.scenario.models), key=lambda m: -arrived[m]["prompts"])
     models = [m for m in models if arrived[m]["prompts"]]
@@ -102,7 +102,7 @@ def _kinds(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
 
 
 def _time(grid: Grid, report: Report, runs: Runs) -> Iterator[str]:
-    scenario, names, shifts = grid.scenario, by_latency(report), report["shifts"]
+    scenario, names, shifts = grid.scenario, choices(report), report["shifts"]
     lines = {p: _mean([runs[p, s]["in_system"] for s in grid.seeds]) for p in names}
     yield '<h2 id="time">Over time</h2><h3>Prompts in the system</h3>'
     yield html.paragraph(

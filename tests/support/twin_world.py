@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from edgewise.policy.dispatch import LEAST_WORK
-from edgewise.twin.arrays import FIXED, Physics, Rules
-from edgewise.twin.demand import Demand, Happenings, no_happenings
+from edgewise.twin.arrays import FIXED, Physics, Rules, State
+from edgewise.twin.demand import NODE_DOWN, NODE_SLOW, NODE_UP, TELEMETRY_STALE, Demand, Happenings, no_happenings
 from edgewise.twin.run import Controller, Ended, Twin, fleet_for, run
 
 Floats = NDArray[np.float64]
@@ -160,3 +160,122 @@ def drawn(unit: Unit, mean: float, count: int, rng: np.random.Generator) -> Floa
 
 def poisson_times(rate: float, count: int, rng: np.random.Generator) -> Floats:
     return np.cumsum(rng.exponential(1.0 / rate, count))
+
+
+# Worlds by chance, for properties.
+
+
+@dataclass
+class Wish:
+    """Sets a random goal and random shares each slot; from slot `settled` on one that has every model."""
+
+    goals: NDArray[np.bool_]  # [slots, N, M]
+    shares: Floats  # [slots, N, M]
+
+    def slot(self, twin: Twin, number: int) -> None:
+        i = min(number, len(self.goals) - 1)
+        twin.want(self.goals[i])
+        twin.share(self.shares[i])
+
+
+class Idle:
+    """Looks on. The twin books what was given at each of its slots all the same."""
+
+    def slot(self, twin: Twin, number: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a random world may have in it."""
+
+    placing: int = FIXED
+    dispatch: int = LEAST_WORK
+    failures: bool = True  # nodes go down, and come back
+    slow: bool = True  # nodes slow down
+    stale: bool = True
+    network: bool = True
+    shedding: bool = False
+    tight: bool = True  # not every model fits every node
+    curves: bool = True
+    yielding: float = 0.0
+
+
+class RandomWorld:
+    """Up to 4 nodes, 4 models and 80 prompts, drawn from a seed: `twin()` makes it anew each time."""
+
+    def __init__(self, seed: int, chance: Chance) -> None:
+        self.chance, self.seed = chance, seed
+        rng = np.random.default_rng(seed)
+        nodes, models, prompts = (int(rng.integers(*ends)) for ends in ((1, 5), (1, 5), (1, 81)))
+        self.kinds = [self._kind(rng) for _ in range(models)]
+        need = np.array([k.memory for k in self.kinds])
+        # The first node has room for everything: otherwise a goal that has every model need not exist.
+        memory = need.max() + rng.random(nodes) * need.sum() if chance.tight else np.full(nodes, need.sum())
+        memory[0] = max(memory[0], need.sum())
+        self.physics = physics_for(
+            rng.uniform(0.5, 2.0, nodes).tolist(), self.kinds, memory=memory.tolist(), seed=seed,
+            contention=chance.network and bool(rng.random() < 0.3),
+        )  # fmt: skip
+        span_s = prompts / rng.uniform(0.5, 2.0) / nodes
+        self.demand = demand_of(
+            np.sort(rng.uniform(0.0, span_s, prompts)), drawn(exponential, 1.0, prompts, rng) + 1e-3,
+            model=rng.integers(models, size=prompts), access=rng.integers(nodes, size=prompts),
+            hint_s=drawn(exponential, 1.0, prompts, rng) + 1e-3,
+        )  # fmt: skip
+        self.events = self._events(rng, nodes, span_s)
+        latency = rng.uniform(0.0, 0.5, (nodes, nodes)) * chance.network
+        self.latency_s, self.s_per_kib = latency + latency.T, 0.02 * chance.network
+        self.rules = rules_for(
+            chance.dispatch, chance.placing, yielding=chance.yielding, shedding=chance.shedding,
+            eager=float(rng.uniform(0.1, 1.0)), sample=int(rng.integers(1, 5)),
+        )  # fmt: skip
+        goals = rng.random((12, nodes, models)) < 0.5
+        goals[:, need[None, :] > memory[:, None]] = False
+        goals[-1] = False
+        goals[-1, 0] = True
+        self.wish = Wish(goals, rng.uniform(0.1, 2.0, goals.shape))
+        self.slot_s = span_s / 8
+
+    def _kind(self, rng: np.random.Generator) -> Kind:
+        slots = int(rng.integers(0, 4))
+        curve = np.cumsum([1.0, *rng.uniform(0.0, 1.0, max(slots, 1) - 1)]) if self.chance.curves else [1.0]
+        return Kind(
+            memory=float(rng.uniform(0.5, 2.0)), load_s=float(rng.uniform(0.2, 4.0)), load_cv=0.3, slots=slots,
+            curve=tuple(curve), left_scv=float(rng.choice([0.0, 0.5, 1.0])), request_kib=float(rng.uniform(0, 5)),
+            response_kib=float(rng.uniform(0, 5)), deadline_s=float(rng.uniform(2.0, 20.0)),
+        )  # fmt: skip
+
+    def _events(self, rng: np.random.Generator, nodes: int, span_s: float) -> Happenings:
+        found: list[tuple[float, int, int, float]] = []
+        for n in range(nodes):
+            if self.chance.failures and rng.random() < 0.7:
+                down, up = np.sort(rng.uniform(0.0, 1.3 * span_s, 2)).tolist()
+                found += [(down, NODE_DOWN, n, 0.0), (up, NODE_UP, n, 0.0)]
+            if self.chance.slow and rng.random() < 0.5:
+                found.append((float(rng.uniform(0.0, span_s)), NODE_SLOW, n, float(rng.uniform(0.5, 4.0))))
+            if self.chance.stale and rng.random() < 0.5:
+                found.append((float(rng.uniform(0.0, span_s)), TELEMETRY_STALE, n, float(rng.uniform(0.0, span_s))))
+        return happenings(*sorted(found))
+
+    def twin(self, standing: Any = None) -> Twin:
+        """standing None: nothing stands."""
+        placed = np.zeros_like(self.wish.goals[0]) if standing is None else standing
+        return twin_of(
+            self.physics, self.demand, self.rules, events=self.events, standing=placed, latency_s=self.latency_s,
+            s_per_kib=self.s_per_kib,
+        )  # fmt: skip
+
+    def ended(self) -> Twin:
+        """Run to its end: under FIXED with goals that change, else by demand."""
+        twin = self.twin()
+        to_the_end(twin, self.wish if self.chance.placing == FIXED else None, self.slot_s)
+        return twin
+
+
+def state_bytes(state: State) -> dict[str, bytes]:
+    """Every array of a state, as bytes."""
+    found = {f"fleet.{name}": array.tobytes() for name, array in zip(state.fleet._fields, state.fleet, strict=True)}
+    return found | {
+        name: array.tobytes() for name, array in zip(state._fields, state, strict=True) if name != "fleet"
+    }

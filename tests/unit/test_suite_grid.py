@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from edgewise.domain.errors import BadInput
+from edgewise.settings import load_settings
 from evals.scenario_file import load_scenario
+from evals.suite import ci
 from evals.suite.grid import BOUND, Grid, code_digest, known_policies
 from evals.suite.store import Store
+from evals.suite.variants import alpha_of, alphas, at_its_alpha
 from tests.support.tiny_worlds import tiny_scenario
 
 TRACED = """
@@ -81,6 +84,54 @@ def test_policies_keep_their_order_and_default() -> None:
     assert known_policies(None, ["a", "b", "c"], ["c"]) == ("c",)
     with pytest.raises(BadInput, match="names none"):
         known_policies(" , ", ["a"], ["a"])
+
+
+def test_variants_of_the_product_are_named_by_their_weight_of_fairness() -> None:
+    assert alphas("0, 0.5,2,0.50") == ("edgewise@0", "edgewise@0.5", "edgewise@2")
+    assert alphas(None) == ()
+    assert [alpha_of(p) for p in ("edgewise@0.5", "edgewise")] == [0.5, None]
+    for wrong in ("x", "-1", "nan", "inf"):
+        with pytest.raises(BadInput, match="no weight of fairness"):
+            alphas(wrong)
+
+
+@pytest.mark.parametrize("before", [None, "3"])
+def test_a_variant_runs_at_its_weight_and_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.delenv("EDGEWISE_ALPHA", raising=False)
+    if before:
+        monkeypatch.setenv("EDGEWISE_ALPHA", before)
+    with at_its_alpha("edgewise@0.5") as name:
+        assert name == "edgewise"
+        assert load_settings().alpha == 0.5
+    with at_its_alpha("marginal") as name:
+        assert name == "marginal"
+        assert os.environ.get("EDGEWISE_ALPHA") == before
+    assert os.environ.get("EDGEWISE_ALPHA") == before
+
+
+def test_a_key_changes_with_the_settings_of_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    code_digest.cache_clear()
+    first = code_digest()
+    code_digest.cache_clear()
+    monkeypatch.setenv("EDGEWISE_BETA", "0.5")
+    assert code_digest() != first
+    code_digest.cache_clear()
+
+
+def test_guards_hold_at_their_ratio_and_fail_above_it_or_without_one() -> None:
+    guard = ci.Guard("a", "b", "mean_latency_s", 0.9, "")
+    for ratio, ok in ((0.9, True), (0.91, False), (None, False)):
+        report = {"paired": {"a/b": {"mean_latency_s": {"ratio": ratio}}}}
+        assert [h.ok for h in ci.check(report, [guard])] == [ok]
+    assert [h.ok for h in ci.check({"paired": {}}, [guard])] == [False]
+
+
+def test_the_scenario_of_continuous_integration_needs_no_file() -> None:
+    scenario = load_scenario(ci.SCENARIO)
+    assert not scenario.workload.traces
+    assert scenario.events
 
 
 def test_no_seeds_is_refused() -> None:

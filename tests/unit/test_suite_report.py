@@ -135,6 +135,22 @@ def test_the_verdict_names_the_best_the_limit_and_the_losses(report: dict[str, A
     assert "churn (random-static)" in words
 
 
+def test_the_frontier_over_alpha_is_a_line_and_no_choice(made: tuple[Grid, report_json.Runs]) -> None:
+    grid, runs = made
+    variants = {"edgewise@0": 0.5, "edgewise@2": 1.2}
+    more = dict(runs)
+    for name, factor in variants.items():
+        for seed in grid.seeds:
+            run = runs["clairvoyant", seed]
+            mean = run["figures"]["mean_latency_s"] * factor
+            more[name, seed] = {**run, "figures": {**run["figures"], "mean_latency_s": mean}}
+    found = report_json.build(Grid(grid.scenario, (*grid.policies, *variants), grid.seeds), more, "c")
+    assert not [why for why in found["invalid_because"] if "clairvoyant" in why]  # other weights are other objectives
+    assert not any("@" in s for s in found["verdict"] if "is not valid" not in s)
+    lines = [d for d in plots.fairness(found)["data"] if "over α" in d["name"]]
+    assert [d["text"] for d in lines] == [["α=0", "α=2"]]
+
+
 def test_without_a_clairvoyant_the_report_says_what_it_lacks(made: tuple[Grid, report_json.Runs]) -> None:
     grid, runs = made
     found = report_json.build(Grid(grid.scenario, ("edgewise",), grid.seeds), runs, "c")
