@@ -156,6 +156,84 @@ def plan(observation: Path, config: Path | None, json: bool) -> int:
 command(cli, "plan", "edgewise plan observation.json --json")(plan)
 
 
+@click.argument("scenario")
+@click.option("--policy", required=True, help="Name of a policy, as edgewise, lew-lru or marginal.")
+@click.option("--seed", type=int, help="Default: the scenario's.")
+@click.option("--out", type=_PATH, help="Write a run directory. Default: none.")
+def simulate(scenario: str, policy: str, seed: int | None, out: Path | None, json: bool) -> int:
+    """Run one policy on a scenario in the digital twin."""
+    from edgewise.compose.simulate import print_summary, run_simulation
+
+    summary = run_simulation(scenario, policy, seed, out)
+    emit(summary) if json else print_summary(summary, scenario, seed)
+    return 0
+
+
+command(cli, "simulate", "edgewise simulate paper7 --policy edgewise --json")(simulate)
+
+
+@click.argument("kind", type=click.Choice(["twin"]))
+def bench(kind: str, json: bool) -> int:
+    """Measure how fast a part is on this machine."""
+    from edgewise.compose.bench import print_rows, run_bench
+
+    rows = run_bench(kind)
+    emit(rows) if json else print_rows(rows)
+    return 0
+
+
+command(cli, "bench", "edgewise bench twin --json")(bench)
+
+
+@cli.group()
+def traces() -> None:
+    """Traces: from public recordings, from runs."""
+
+
+@click.argument("file", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="The trace to write: .csv or .csv.gz.")
+@click.option(
+    "--format",
+    "format_name",
+    help="azure2023, azure2024, burstgpt, mooncake or alibaba-genai. Default: by the file.",
+)
+@click.option("--model-class", help="Class of all rows. Default: the reader's choice.")
+@click.option("--start-s", default=0.0, show_default=True, help="Leave out what came earlier, s after the first.")
+@click.option("--until-s", type=float, help="Leave out what came from then on, s after the first.")
+def convert(
+    file: Path,
+    out: Path,
+    format_name: str | None,
+    model_class: str | None,
+    start_s: float,
+    until_s: float | None,
+    json: bool,
+) -> int:
+    """Turn a public trace in its original format into ours."""
+    from edgewise.compose.traces import convert_trace, print_made
+
+    made = convert_trace(file, out, format_name, model_class, start_s, until_s)
+    emit(made) if json else print_made(made)
+    return 0
+
+
+command(traces, "convert", "edgewise traces convert AzureLLMInferenceTrace_conv.csv --out conv.csv.gz")(convert)
+
+
+@click.argument("run", type=_PATH)
+@click.option("--out", type=_PATH, required=True, help="The trace to write: .csv or .csv.gz.")
+def record(run: Path, out: Path, json: bool) -> int:
+    """Turn what a run's gateway saw into a trace."""
+    from edgewise.compose.traces import print_made, record_trace
+
+    made = record_trace(run, out)
+    emit(made) if json else print_made(made)
+    return 0
+
+
+command(traces, "record", "edgewise traces record runs/first --out first.csv.gz")(record)
+
+
 @cli.group()
 def models() -> None:
     """Checkpoints of the catalogue's models."""

@@ -11,12 +11,12 @@ from edgewise.control.rolling import marginal_rules, scores
 from edgewise.domain.plan import Plan
 from edgewise.optimise.estimate import Evaluate
 from edgewise.optimise.problem import Floats, Problem
-from edgewise.policy.dispatch import ABSENT, FleetArrays
-from edgewise.twin.arrays import COMPLETED, LOG_ROWS, State
+from edgewise.policy.dispatch import ABSENT
+from edgewise.twin.arrays import COMPLETED, LOG_ROWS
 from edgewise.twin.demand import Demand
 from edgewise.twin.loop import advance
 from edgewise.twin.plans import arrange
-from edgewise.twin.rollout import PATIENCE, Outcomes
+from edgewise.twin.rollout import PATIENCE, Outcomes, copy_state
 from edgewise.twin.run import Twin
 from evals.setting import Setting
 
@@ -49,15 +49,15 @@ class Foresight:
         now_s, models = twin.now_s, len(world.models)
         d = twin.demand
         last = int(np.searchsorted(d.at_s, now_s + horizon_s))
-        cut = Demand(*(column[:last] for column in d))
-        s = _copy(twin.state)
+        cut = Demand._make(column[:last] for column in d)
+        s = copy_state(twin.state)
         to = arrange(plan, [n.id for n in world.nodes], [m.id for m in world.models])
         s.goal[:] = to.goal
         s.fleet.share[:] = to.shares
         fleet = s.fleet._replace(route_row=to.rows, route_weight=to.weights, route_sent=np.zeros(to.weights.shape))
         s = s._replace(fleet=fleet)
         busy_s, there, loads = s.busy_s.copy(), int((s.fleet.state != ABSENT).sum()), int(s.load_count.sum())
-        s.count[LOG_ROWS] = len(s.log_s)  # no rows of what only might be
+        s.tally[LOG_ROWS] = len(s.log_s)  # no rows of what only might be
         ours = (s.status[:last] == 0) & (d.at_s[:last] < now_s + horizon_s)
         rules = marginal_rules(self.where.scenario.shedding)
         advance(twin.physics, cut, twin.happenings, s, rules, now_s + (1 + PATIENCE) * horizon_s, True)
@@ -67,9 +67,5 @@ class Foresight:
         loaded = int(s.load_count.sum()) - loads
         gone = there + loaded - int((s.fleet.state != ABSENT).sum())
         return Outcomes(
-            latency_s[None, None], count[None], (s.busy_s - busy_s)[None, None], np.array([[loaded + gone]]), 0
+            latency_s[None, None], count[None], (s.busy_s - busy_s)[None, None], np.full((1, 1), float(loaded + gone)), 0
         )
-
-
-def _copy(s: State) -> State:
-    return State(FleetArrays(*(a.copy() for a in s.fleet)), *(a.copy() for a in s[1:]))

@@ -28,7 +28,7 @@ STATES = tuple(ReplicaState)  # the order of policy.dispatch's codes
 
 def observe(where: Setting, twin: Twin, slot: int, window_s: float, ahead_s: float = 0.0) -> Observation:
     """Facts at the twin's time, in terms of the believed world; figures of nodes with stale telemetry are as old as
-    their spell. ahead_s: demand is what comes in so many seconds from now, in place of what came (a clairvoyant's)."""
+    their spell. ahead_s: demand is what comes in so many seconds from now, not what came (a clairvoyant's)."""
     scenario, now_s = where.scenario, twin.now_s
     stale_s = 0.0 if ahead_s else _stale_s(where, now_s)
     demand = _demand(where, now_s + ahead_s, ahead_s) if ahead_s else _demand(where, now_s - stale_s, window_s)

@@ -46,9 +46,7 @@ def first_rates(scenario: Scenario, nodes: int) -> Floats:
 
 def _search(where: Setting) -> tuple[Bools, Problem]:
     scenario, world = where.scenario, where.believed
-    facts = replace(
-        no_cluster(0.0), nodes=tuple(NodeFact(n.id, True, n.memory_gib, 0.0) for n in world.nodes)
-    )
+    facts = replace(no_cluster(0.0), nodes=tuple(NodeFact(n.id, True, n.memory_gib, 0.0) for n in world.nodes))
     assert isinstance(facts, ClusterFacts)
     o = merge(
         world, facts, no_telemetry(0.0), at_s=0.0, slot=0, slot_s=scenario.slot_s, epoch_slots=scenario.epoch_slots
@@ -112,6 +110,8 @@ class SlotWeights:
         first, last = np.searchsorted(d.at_s, (since_s, now_s))
         models = self.placement.shape[1]
         counts = np.bincount(d.model[first:last], minlength=models) + 0.1
-        weights = route_weights(self.problem, self.placement, counts / max(1.0, now_s - since_s))
+        weights = route_weights(
+            self.problem, self.placement, np.asarray(counts / max(1.0, now_s - since_s), np.float64)
+        )
         rows = np.where(self.placement.any(axis=0), np.arange(models), -1)
         twin.route(np.broadcast_to(rows, self.placement.shape).astype(np.int64), np.ascontiguousarray(weights.T))

@@ -1,8 +1,8 @@
 """The policies that edgewise is compared with, each as what it does per prompt (Rules) and per slot (a controller).
 
 Those without a placement of their own start from the same greedy fill (optimise.greedy). Where a policy has a knob,
-it is tuned per scenario on pilot runs with seeds of their own (evals.tuning): the comparison is with the policy at its
-best, not with a straw man.
+it is tuned per scenario on pilot runs with seeds of their own (evals.tuning): the comparison is with the policy at
+its best, not with a straw man.
 """
 
 from __future__ import annotations
@@ -41,11 +41,14 @@ Prepare = Callable[[Setting, float], Prepared]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """prepare(setting, knob): knobs holds the values to tune over, the first being the default; one: no tuning."""
+    """prepare(setting, knob): knobs holds the values to tune over, the first being the default; one: no tuning.
+    alternatives: policies that this one may turn out to be, where a whole run of theirs has the lower mean latency
+    (who knows the future knows that too)."""
 
     name: str
     prepare: Prepare
     knobs: tuple[float, ...] = (1.0,)
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -143,26 +146,20 @@ def _round_robin(s: Setting, _: float) -> Prepared:
 
 def _lew_lru(s: Setting, eager: float) -> Prepared:
     """Least expected work: the node that would be done soonest with all it has, and LRU activation: a replica is
-    loaded where that promises less than `eager` of the delay (KServe ModelMesh places by need and LRU; least
-    expected work is the strong dispatch among those that see queues: Harchol-Balter, Performance Modeling, ch. 24)."""
-    return Prepared(
-        rules(dispatch.LEAST_WORK, ON_DEMAND, s, eager=eager), Fill(greedy(s), equal_shares(s), True)
-    )
+    loaded where that promises less than `eager` of the delay (KServe ModelMesh places by need and LRU; least work left
+    is the strong dispatch among those that see queues: Harchol-Balter, Performance Modeling, ch. 24)."""
+    return Prepared(rules(dispatch.LEAST_WORK, ON_DEMAND, s, eager=eager), Fill(greedy(s), equal_shares(s), True))
 
 
 def _dpp(s: Setting, knob: float) -> Prepared:
     """Lyapunov drift plus penalty (Neely, Stochastic Network Optimization, 2010): each prompt goes where the drift
     of the squared backlogs plus V times its latency there is least; activation by the same comparison."""
-    return Prepared(
-        rules(dispatch.DRIFT, ON_DEMAND, s, knob=knob, eager=0.5), Fill(greedy(s), equal_shares(s), True)
-    )
+    return Prepared(rules(dispatch.DRIFT, ON_DEMAND, s, knob=knob, eager=0.5), Fill(greedy(s), equal_shares(s), True))
 
 
 def _marginal(s: Setting, eager: float) -> Prepared:
     """Marginal-cost dispatch (own delay plus the delay caused to others), shares by size, LRU activation."""
-    return Prepared(
-        rules(dispatch.MARGINAL, ON_DEMAND, s, eager=eager), Fill(greedy(s), size_shares(s), True)
-    )
+    return Prepared(rules(dispatch.MARGINAL, ON_DEMAND, s, eager=eager), Fill(greedy(s), size_shares(s), True))
 
 
 def _edgewise(s: Setting, _: float) -> Prepared:
@@ -171,10 +168,10 @@ def _edgewise(s: Setting, _: float) -> Prepared:
 
 
 def _clairvoyant(s: Setting, _: float) -> Prepared:
-    """edgewise given the true future. No policy should be better, else the run is invalid."""
-    return Prepared(
-        rules(dispatch.MARGINAL, FIXED, s), Product(s, clairvoyant_settings_of(s), clairvoyant=True)
-    )
+    """edgewise given the true future: it plans for mean latency alone, on what will really come; and where one of the
+    simple policies would do better over the whole run, it does that. No policy should be better, else the run is
+    invalid."""
+    return Prepared(rules(dispatch.MARGINAL, FIXED, s), Product(s, clairvoyant_settings_of(s), clairvoyant=True))
 
 
 def _static_optimised(s: Setting, _: float) -> Prepared:
@@ -204,7 +201,7 @@ TABLE: dict[str, Policy] = {
         Policy("slot-weights", _slot_weights),
         Policy("static-optimised", _static_optimised),
         Policy("edgewise", _edgewise),
-        Policy("clairvoyant", _clairvoyant),
+        Policy("clairvoyant", _clairvoyant, alternatives=("marginal", "static-optimised", "lew-lru", "dpp")),
     )
 }
 

@@ -15,7 +15,7 @@ from edgewise.control.decide import decide
 from edgewise.control.intake import take
 from edgewise.control.planning import epoch_plans
 from edgewise.domain.decision import Decision, Mode
-from edgewise.settings import Settings
+from edgewise.settings import Settings, load_settings
 from edgewise.twin.plans import arrange
 from edgewise.twin.run import Twin
 from evals.foresight import Foresight
@@ -29,7 +29,7 @@ FORESIGHT_SLOTS = 5  # whose arrivals a clairvoyant takes for the demand it sees
 def settings_of(where: Setting) -> Settings:
     """The product's defaults at the scenario's cadence."""
     s = where.scenario
-    return Settings(
+    return load_settings(
         slot_s=s.slot_s,
         epoch_slots=s.epoch_slots,
         window_s=WINDOW_SLOTS * s.slot_s,
@@ -38,16 +38,24 @@ def settings_of(where: Setting) -> Settings:
 
 
 def clairvoyant_settings_of(where: Setting) -> Settings:
-    """As the product's, but a prediction that is right needs no margin, and thinking costs nothing."""
+    """As the product's, but a prediction that is right needs no margin, thinking and moving cost nothing, and mean
+    latency is all that counts: it is the bound the others are held against."""
     usual = settings_of(where)
-    changes = {"gate_margin": 0.0, "dwell_slots": 0, "finalists": 24, "max_changes_per_epoch": 1000}
+    changes = {
+        "alpha": 0.0,
+        "beta": 0.0,
+        "gate_margin": 0.0,
+        "dwell_slots": 0,
+        "finalists": 24,
+        "max_changes_per_epoch": 1000,
+    }
     return usual.model_copy(update=changes)
 
 
 @dataclass(slots=True)
 class Product:
-    """Decides each slot and plans each epoch, or when something urgent happens. clairvoyant: with the true future in
-    place of forecast and draws: what will come counts as demand, and plans are scored by running the true world on."""
+    """Decides each slot and plans each epoch, or when something urgent happens. clairvoyant: with the true future for
+    forecast and draws: what will come counts as demand, and plans are scored by running the true world on."""
 
     where: Setting
     settings: Settings

@@ -13,12 +13,13 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 import orjson
 
@@ -147,28 +148,34 @@ def iter_trace(path: Path) -> Iterator[TraceRow]:
 
 
 def write_trace(path: Path, rows: Iterable[TraceRow]) -> int:
-    """Write rows as CSV, gzip when the name ends in .gz; returns their number. Byte-identical for equal rows.
+    """Write rows as CSV, gzip when the name ends in .gz; returns their number. Byte-identical for equal rows; the
+    file appears whole or not at all.
 
     Raises BadInput for rows that are not sorted, so that no recorder leaves a trace that cannot be read.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*COLUMNS, *OPTIONAL_COLUMNS))
+    partial = path.with_name(path.name + ".part")
     count, last_s = 0, 0.0
-    for row in rows:
-        if row.timestamp_s < last_s:
-            raise BadInput(f"row {count + 1} is earlier than the one before it", where=str(path))
-        last_s, count = row.timestamp_s, count + 1
-        sizes = (row.input_tokens, row.output_tokens, row.images)
-        counts = ("" if n is None else n for n in sizes)
-        head = (repr(float(row.timestamp_s)), row.model_class.value, row.source)
-        writer.writerow((*head, *counts, row.extra_json, row.model or "", row.access_node or ""))
-    data = text.getvalue().encode()
     try:
-        # mtime=0: the time of writing would make equal traces differ.
-        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+        with ExitStack() as stack:
+            raw: IO[bytes] = stack.enter_context(partial.open("wb"))
+            if path.suffix == ".gz":
+                # mtime=0 and no name: the time of writing would make equal traces differ.
+                raw = cast(IO[bytes], stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)))
+            text = stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8", newline=""))
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow((*COLUMNS, *OPTIONAL_COLUMNS))
+            for row in rows:
+                if row.timestamp_s < last_s:
+                    raise BadInput(f"row {count + 1} is earlier than the one before it", where=str(path))
+                last_s, count = row.timestamp_s, count + 1
+                counts = ("" if n is None else n for n in (row.input_tokens, row.output_tokens, row.images))
+                head = (repr(float(row.timestamp_s)), row.model_class.value, row.source)
+                writer.writerow((*head, *counts, row.extra_json, row.model or "", row.access_node or ""))
+        partial.replace(path)
     except OSError as error:
         raise BadInput(f"cannot write the trace: {error.strerror or error}", where=str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
     return count
 
 

@@ -26,7 +26,6 @@ from edgewise.domain.codec import to_plain
 from edgewise.domain.errors import BadInput
 from evals.fidelity.calibration import Calibrated, calibrated
 from evals.fidelity.constants import Constants, GatewayDoor, alone, constants, saturate
-from evals.fidelity.cpu import loop_cpu_s
 from evals.fidelity.page import page
 from evals.fidelity.prompting import calibration_prompts
 from evals.fidelity.report import FORMAT, Band, Fidelity, Held
@@ -183,14 +182,13 @@ class _Fidelity:
         return FidelityWorld(replace(cluster.world, models=models), self._placement, shares)
 
     async def _constants(self, cluster: Cluster, url: str, calibrator: Calibrator) -> Constants:
-        pids, requests = cluster.pids, calibrator.requests
+        requests, services = calibrator.requests, calibrated(calibrator.blocks).shape
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
-            door = GatewayDoor(session, url, "alone")
-            one = await alone(door, requests, lambda: sum(map(loop_cpu_s, pids.values())), len(pids))
+            one = await alone(GatewayDoor(session, url, "alone"), requests)
             many = await saturate(GatewayDoor(session, url, "all"), requests, cluster.cpu_s, cluster.clock.now_s)
         await asyncio.sleep(ROWS_S)
-        return constants(one, many, read_prompts(self._run_dir))
+        return constants(one, many, read_prompts(self._run_dir), services)
 
     def _again(self, bands: tuple[Band, ...]) -> float | None:
         """The load to run once more; None when each is clear enough, or it is late."""
@@ -204,7 +202,9 @@ class _Fidelity:
         if self._traces is None:
             notes.append("no recorded traces here: generated prompts were sent")
         if costs.host_cores is not None:
-            notes.append(f"the nodes got {costs.host_cores:.2f} cores together, less than their quotas")
+            notes.append(
+                f"with all nodes busy they get {costs.host_cores:.2f} cores together, less than their quotas"
+            )
         if any(b.others_cores > OTHERS for b in bands):
             notes.append("other work ran on this machine meanwhile: measure again when it is quiet")
         return tuple(notes)

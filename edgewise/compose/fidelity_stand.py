@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgewise.compose.fidelity_band import BandSent, Calibrator, send_band
-from edgewise.compose.fidelity_cluster import TURNSTILE, Cluster
+from edgewise.compose.fidelity_cluster import Cluster
 from evals.fidelity.calibration import Calibrated, calibrated
 from evals.fidelity.compare import BandRun, band_of
 from evals.fidelity.constants import Constants
@@ -20,7 +20,7 @@ from evals.scenario_file import to_yaml
 from evals.traces import trace_folder
 
 SEEDS = 40  # of the twin
-SHORT_OF_QUOTA = 0.95  # nodes that get less than this part of their quotas together are limited by the machine
+CROWDED = 1.05  # services longer than this, with all nodes busy, mean that the machine limits them
 SEED_STEP = 100  # between the prompts of two runs
 
 
@@ -40,25 +40,22 @@ class Stand:
     def costs(self, found: Calibrated, level: Mapping[str, float]) -> Costs:
         """What the twin is told, with the machine at a level."""
         quota, nodes = self.held.quota, len(self.world.placement)
-        given = sum(self.fixed.cores.values())
-        short = given < SHORT_OF_QUOTA * quota * nodes
+        crowded = self.fixed.crowding > CROWDED
         return Costs(
             models=with_services(self.world.world.models, found.shape),
             level=level,
             constants=self.fixed,
             quota=quota,
-            http_in_quota=self.held.by != TURNSTILE,
-            host_cores=given if short else None,
+            host_cores=quota * nodes / self.fixed.crowding if crowded else None,
         )
 
     async def band(self, load: float, duration_s: float, seed: int, say: Callable[[str], None]) -> None:
         """Send one band's prompts and calibrate after it."""
         found = calibrated(self.calibrator.blocks)
         costs = self.costs(found, found.levels[-1])
-        services = {
-            m.id: scaled(m.service, costs.level[m.id], costs.extra_s(m.id)) for m in costs.models if m.service
-        }
-        capacity = len(self.world.placement) * costs.speed / costs.quota  # node seconds per second
+        services = {m.id: scaled(m.service, costs.level[m.id], self.fixed.gap_s) for m in costs.models if m.service}
+        nodes = len(self.world.placement)
+        capacity = nodes if costs.host_cores is None else costs.host_cores / costs.quota  # node seconds per second
         world = replace(self.world.world, models=costs.models)
         number = len(self.sent)
         seed += SEED_STEP * number

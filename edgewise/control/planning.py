@@ -110,8 +110,8 @@ def optimise(
     asked: int,
     future: Future | None = None,
 ) -> Plan:
-    """The placement search, warm-started from the incumbent and within what is left of the thrash budget: local search
-    by the estimate, then the best of what it found, its best neighbours and the start by rollouts."""
+    """The placement search, warm-started from the incumbent and within what is left of the thrash budget: local
+    search by the estimate, then the best of what it found, its best neighbours and the start by rollouts."""
     if incumbent is None:
         return first_fill(observation, track, settings, plan_id)
     ahead = outlook(observation, track, settings, future=future)
@@ -124,8 +124,8 @@ def optimise(
     rng = generator(plan_id, "steps")
     found = search(p, stood, limits, plan_of, evaluate, settings.search_iterations, rng)
     near = [plan_of(here) for here in neighbours(p, found.placement) if limits.allow(here)]
-    order = np.argsort(evaluate(near).mean(axis=1), kind="stable")[: settings.finalists] if near else []
-    finalists = [found.plan, plan_of(stood), *(near[int(i)] for i in order)]
+    ranked = sorted(zip(evaluate(near).mean(axis=1), range(len(near)), strict=True))[: settings.finalists]
+    finalists = [found.plan, plan_of(stood), *(near[i] for _, i in ranked)]
     rehearse = ahead.rehearse(observation, settings, settings.select_draws, plan_id, "final")
     return finalists[int(np.argmin(rehearse(finalists).mean(axis=1)))]
 

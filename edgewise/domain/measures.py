@@ -4,7 +4,7 @@ Definitions (docs/architecture.md has the reasons): latency runs from arrival at
 back there. A prompt without an answer enters with its age so far; one that was shed, failed or cancelled enters
 with max(age, deadline) and counts against the service ratio. So nobody leaves the mean early.
 
-Figures are computed on columns, so that a simulated million of prompts and a live run's rows go through the same code.
+Figures are computed on columns, so that a million simulated prompts and a live run's rows go through the same code.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def jain_normalized(values: Sequence[float]) -> float:
     return min(1.0, max(0.0, (jain(values) - 1 / n) / (1 - 1 / n)))
 
 
-def quantile(ordered: Sequence[float], q: float) -> float | None:
+def quantile(ordered: Sequence[float] | Floats, q: float) -> float | None:
     """The q-quantile of an ascending sequence by linear interpolation; None when it is empty."""
     if not len(ordered):
         return None
@@ -107,7 +107,7 @@ def counted_latencies(c: PromptColumns, end_s: float) -> Floats:
 
 def in_time(c: PromptColumns) -> NDArray[np.bool_]:
     """Which prompts [P] were completed within their deadline."""
-    return (c.status == COMPLETED) & (c.finished_s - c.arrived_s <= c.deadline_s)
+    return np.asarray((c.status == COMPLETED) & (c.finished_s - c.arrived_s <= c.deadline_s), np.bool_)
 
 
 def counted_latency_s(row: PromptRow, end_s: float) -> float:
@@ -125,7 +125,7 @@ class _Group(NamedTuple):
     in_time: NDArray[np.bool_]
 
     def of(self, chosen: NDArray[np.bool_]) -> _Group:
-        return _Group(*(column[chosen] for column in self))
+        return _Group._make(column[chosen] for column in self)
 
 
 def _slowdown(g: _Group) -> float:

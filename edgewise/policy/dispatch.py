@@ -310,7 +310,7 @@ def choose_among(
             rank = ranks[i]
     if rank < 0:
         return Choice(-1, math.inf, math.inf)
-    if policy == MARGINAL or policy == LEAST_WORK or policy == DRIFT:
+    if policy in (MARGINAL, LEAST_WORK, DRIFT):
         best, own, cost = _by_cost(policy, fleet, access, model, service_s, left_s, knob, nodes, count, ranks, rank)
         return Choice(best, own, cost)
     if policy == ROUND_ROBIN:

@@ -1,9 +1,9 @@
 """How the kernels are compiled.
 
 `error_model="numpy"` spares a check at each division. `_nrt=False` leaves out the counting of references to arrays:
-without it every access of an array in a NamedTuple costs two atomic operations, and a dispatch takes fourteen times as
-long. Such a kernel cannot make arrays; its caller hands in what it needs. INLINE is for the small functions on the hot
-path, as a fleet passed by value is a hundred words.
+with it every access of an array in a NamedTuple costs two atomic operations, and a dispatch takes fourteen times as
+long. Such a kernel cannot make arrays; its caller hands in what it needs. INLINE is for the small functions on the
+hot path, as a fleet passed by value is a hundred words.
 
 Numba's own cache looks at the file of a kernel, not at those of the kernels that it calls, and would go on with an
 old callee. So the folder of the cache is named after the text of all kernels.
@@ -22,7 +22,7 @@ WITH_MEMORY: Final[dict[str, Any]] = _COMMON
 KERNEL: Final[dict[str, Any]] = {**_COMMON, "_nrt": False}
 INLINE: Final[dict[str, Any]] = {**KERNEL, "forceinline": True}
 
-FOLDERS: Final = ("policy", "twin", "optimise")
+FOLDERS: Final = ("policy", "twin")
 
 
 def source_hash() -> str:

@@ -26,7 +26,7 @@ FAILED_ROW: Final = 4
 NODE_DOWN_ROW: Final = 5
 NODE_UP_ROW: Final = 6
 
-# Places in State.count.
+# Places in State.tally.
 NEXT_ARRIVAL: Final = 0
 NEXT_HAPPENING: Final = 1
 IN_TRANSIT: Final = 2
@@ -38,7 +38,9 @@ COUNTS: Final = 7
 
 # How models come to nodes (Rules.placing).
 FIXED: Final = 0  # as the goal says, which somebody else may change
-ON_DEMAND: Final = 1  # a prompt may have its model loaded where that promises less delay; the least recently used goes
+ON_DEMAND: Final = (
+    1  # a prompt may have its model loaded where that promises less delay; the least recently used goes
+)
 LOCAL: Final = 2  # prompts stay at their access node, which loads what they ask for
 
 
@@ -64,9 +66,10 @@ class Physics(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """The policy's part that is decided per prompt. knob: see dispatch.DRIFT. eager: ON_DEMAND loads a replica when
-    that promises less than this part of the delay to expect without. yielding: seconds by which a prompt lets later ones
-    pass per second of its expected service (0: first come, first served). sample: most replicas a dispatch looks at."""
+    """The policy's part that is decided per prompt. knob: see dispatch.DRIFT (LOCAL: load times that somebody waits
+    before a busy replica drains). eager: ON_DEMAND loads a replica when that promises less than this part of the
+    delay to expect without. yielding: seconds by which a prompt lets later ones pass per second of its expected
+    service (0: first come, first served). sample: most replicas a dispatch looks at."""
 
     dispatch: int
     placing: int
@@ -139,8 +142,10 @@ class State(NamedTuple):
     nobody: Bools  # [N] false
     ranks: Ints  # [N]
     picked: Ints  # [N]
-    count: Ints  # [COUNTS]
-    clock: Floats  # [3] now; when the last prompt was answered; part of its speed a busy node gets of the shared cores
+    tally: Ints  # [COUNTS] see the constants above
+    clock: (
+        Floats  # [3] now; when the last prompt was answered; part of its speed a busy node gets of the shared cores
+    )
 
 
 def new_state(physics: Physics, fleet: FleetArrays, prompts: int, log_rows: int) -> State:
@@ -168,6 +173,6 @@ def new_state(physics: Physics, fleet: FleetArrays, prompts: int, log_rows: int)
         right=ints(prompts, fill=-1), key=np.zeros(prompts), next_held=ints(prompts, fill=-1),
         transit_s=np.zeros(prompts), transit_prompt=ints(prompts), link_free_s=np.zeros(links),
         log_s=np.zeros(log_rows), log_kind=ints(log_rows), log_node=ints(log_rows), log_model=ints(log_rows),
-        nobody=np.zeros(nodes, np.bool_), ranks=ints(nodes), picked=ints(nodes), count=ints(COUNTS),
+        nobody=np.zeros(nodes, np.bool_), ranks=ints(nodes), picked=ints(nodes), tally=ints(COUNTS),
         clock=np.array([0.0, 0.0, 1.0]),
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """Random numbers by name instead of by order: a draw depends on the seed and on what it is for, so that it stays the
-same whatever else a policy does. Hash: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators,
-OOPSLA 2014)."""
+same whatever else a policy does. Hash: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
+generators, OOPSLA 2014)."""
 
 from __future__ import annotations
 

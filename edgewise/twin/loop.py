@@ -41,13 +41,13 @@ def advance(ph: Physics, d: Demand, h: Happenings, s: State, r: Rules, until_s: 
             reshare(ph, s, n)
         _follow_up(ph, d, s, r, yes(), s.clock[0])
     while True:
-        if s.count[OPEN] == 0 and s.count[NEXT_ARRIVAL] == prompts:
+        if s.tally[OPEN] == 0 and s.tally[NEXT_ARRIVAL] == prompts:
             return True
         node_s = s.tree[1]
-        i = s.count[NEXT_ARRIVAL]
+        i = s.tally[NEXT_ARRIVAL]
         arrival_s = d.at_s[i] if i < prompts else math.inf
-        transit_s = s.transit_s[0] if s.count[IN_TRANSIT] > 0 else math.inf
-        k = s.count[NEXT_HAPPENING]
+        transit_s = s.transit_s[0] if s.tally[IN_TRANSIT] > 0 else math.inf
+        k = s.tally[NEXT_HAPPENING]
         happens_s = h.at_s[k] if k < happenings else math.inf
         now_s = min(min(node_s, arrival_s), min(transit_s, happens_s))
         if now_s >= until_s:
@@ -57,17 +57,17 @@ def advance(ph: Physics, d: Demand, h: Happenings, s: State, r: Rules, until_s: 
         if node_s == now_s:
             _node_event(ph, d, s, r, first_node(s.tree), now_s)
         elif happens_s == now_s:
-            s.count[NEXT_HAPPENING] += 1
+            s.tally[NEXT_HAPPENING] += 1
             happen(ph, d, s, r, h.kind[k], h.node[k], h.value[k], now_s)
         elif transit_s == now_s:
             p = s.transit_prompt[0]
-            pop_transit(s.transit_s, s.transit_prompt, s.count[IN_TRANSIT])
-            s.count[IN_TRANSIT] -= 1
+            pop_transit(s.transit_s, s.transit_prompt, s.tally[IN_TRANSIT])
+            s.tally[IN_TRANSIT] -= 1
             arrive_there(ph, d, s, r, p, now_s)
         else:
-            s.count[NEXT_ARRIVAL] += 1
-            s.count[OPEN] += 1
-            s.count[EVENTS] += 1
+            s.tally[NEXT_ARRIVAL] += 1
+            s.tally[OPEN] += 1
+            s.tally[EVENTS] += 1
             # Who waits already goes first.
             if s.held_count[d.model[i]] > 0 or not send(ph, d, s, r, i, now_s):
                 hold(s, d.model[i], i)
@@ -104,14 +104,12 @@ def _follow_up(ph: Physics, d: Demand, s: State, r: Rules, moved: bool, now_s: f
     """What an event makes possible: the goal, when a replica has moved, and held prompts."""
     if moved and r.placing == FIXED:
         pursue_goal(ph, d, s, now_s)
-    if s.count[HELD] > 0:
+    if s.tally[HELD] > 0:
         review(ph, d, s, r, now_s)
 
 
 @njit(**KERNEL)
-def happen(
-    ph: Physics, d: Demand, s: State, r: Rules, kind: int, n: int, value: float, now_s: float
-) -> None:
+def happen(ph: Physics, d: Demand, s: State, r: Rules, kind: int, n: int, value: float, now_s: float) -> None:
     """One happening to a node."""
     if kind == NODE_DOWN:
         if s.fleet.alive[n]:

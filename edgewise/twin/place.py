@@ -37,11 +37,11 @@ EPS = 1e-9
 @njit(**KERNEL)
 def log(s: State, kind: int, n: int, m: int, now_s: float) -> None:
     """One row of the log, as long as there is room: rollouts have none."""
-    s.count[EVENTS] += 1
-    row = s.count[LOG_ROWS]
+    s.tally[EVENTS] += 1
+    row = s.tally[LOG_ROWS]
     if row < s.log_s.shape[0]:
         s.log_s[row], s.log_kind[row], s.log_node[row], s.log_model[row] = now_s, kind, n, m
-    s.count[LOG_ROWS] = row + 1
+    s.tally[LOG_ROWS] = row + 1
 
 
 @njit(**KERNEL)
@@ -55,7 +55,7 @@ def hold(s: State, m: int, p: int) -> None:
         s.next_held[s.held_last[m]] = p
     s.held_last[m] = p
     s.held_count[m] += 1
-    s.count[HELD] += 1
+    s.tally[HELD] += 1
 
 
 @njit(**KERNEL)

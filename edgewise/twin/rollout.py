@@ -68,10 +68,9 @@ def roll(
     for k, draw in enumerate(draws):
         count[k] = np.bincount(draw.demand.model, minlength=models)
         first = _start(snapshot, draw)
-        work = _copy(first)
+        work = copy_state(first)
         for i, plan in enumerate(plans):
-            for source, target in zip(_flat(first), _flat(work), strict=True):
-                np.copyto(target, source)
+            _restore(work, first)
             s = _arranged(work, plan)
             advance(snapshot.physics, draw.demand, no_happenings(), s, rules, PATIENCE * horizon_s + horizon_s, True)
             ends_s = np.where(s.status == COMPLETED, s.finished_s, s.clock[0])
@@ -81,22 +80,20 @@ def roll(
             loads = int(s.load_count.sum())
             gone = int((first.fleet.state != ABSENT).sum()) + loads - int((s.fleet.state != ABSENT).sum())
             moves[i, k] = loads + gone
-            events += int(s.count[EVENTS])
+            events += int(s.tally[EVENTS])
     return Outcomes(latency, count, busy, moves, events)
 
 
 def _arranged(s: State, plan: Arranged) -> State:
     s.goal[:] = plan.goal
     s.fleet.share[:] = plan.shares
-    fleet = s.fleet._replace(
-        route_row=plan.rows, route_weight=plan.weights, route_sent=np.zeros(plan.weights.shape)
-    )
+    fleet = s.fleet._replace(route_row=plan.rows, route_weight=plan.weights, route_sent=np.zeros(plan.weights.shape))
     return s._replace(fleet=fleet)
 
 
 def _start(snapshot: Snapshot, draw: Draw) -> State:
     ph = snapshot.physics
-    fleet = FleetArrays(*(a.copy() for a in snapshot.fleet))
+    fleet = FleetArrays._make(a.copy() for a in snapshot.fleet)
     s = new_state(ph, fleet, len(draw.demand.at_s), 0)
     for n, m in zip(*np.nonzero(snapshot.state == READY), strict=True):
         stand(ph, s, n, m)
@@ -112,10 +109,14 @@ def _start(snapshot: Snapshot, draw: Draw) -> State:
     return s
 
 
-def _flat(s: State) -> list[np.ndarray]:  # type: ignore[type-arg]
-    return [a for field in s for a in (field if isinstance(field, tuple) else (field,))]
+def _restore(target: State, source: State) -> None:
+    for a, b in zip(target.fleet, source.fleet, strict=True):
+        np.copyto(a, b)
+    for a, b in zip(target[1:], source[1:], strict=True):
+        np.copyto(a, b)
 
 
-def _copy(s: State) -> State:
-    fleet = FleetArrays(*(a.copy() for a in s.fleet))
-    return State(fleet, *(a.copy() for a in s[1:]))
+def copy_state(s: State) -> State:
+    """A state that shares nothing with `s`."""
+    fleet = FleetArrays._make(a.copy() for a in s.fleet)
+    return State._make((fleet, *(a.copy() for a in s[1:])))

@@ -43,7 +43,7 @@ class Twin:
         """All events before `until_s`. True when every prompt of the demand has its answer. retake: what was set
         since the last call takes effect now."""
         over = advance(self.physics, self.demand, self.happenings, self.state, self.rules, until_s, retake)
-        if self.state.count[LOG_ROWS] > len(self.state.log_s) // 2:
+        if self.state.tally[LOG_ROWS] > len(self.state.log_s) // 2:
             self._lengthen_log()
         return bool(over)
 
@@ -84,13 +84,15 @@ class Twin:
         self.state = self.state._replace(fleet=fleet)
 
     def _lengthen_log(self) -> None:
-        if self.state.count[LOG_ROWS] > len(self.state.log_s):
+        if self.state.tally[LOG_ROWS] > len(self.state.log_s):
             raise RunFailed(f"more than {len(self.state.log_s)} replica changes between two slots")
-        longer = {
-            name: np.concatenate([getattr(self.state, name), np.zeros_like(getattr(self.state, name))])
-            for name in ("log_s", "log_kind", "log_node", "log_model")
-        }
-        self.state = self.state._replace(**longer)
+        s, more = self.state, len(self.state.log_s)
+        self.state = s._replace(
+            log_s=np.concatenate([s.log_s, np.zeros(more)]),
+            log_kind=np.concatenate([s.log_kind, np.zeros(more, np.int64)]),
+            log_node=np.concatenate([s.log_node, np.zeros(more, np.int64)]),
+            log_model=np.concatenate([s.log_model, np.zeros(more, np.int64)]),
+        )
 
 
 class Ended(NamedTuple):
@@ -127,4 +129,4 @@ def fleet_for(physics: Physics, latency_s: Floats, s_per_kib: Floats) -> FleetAr
 
 def open_prompts(state: State) -> int:
     """Prompts that arrived and have no answer yet."""
-    return int(state.count[OPEN])
+    return int(state.tally[OPEN])

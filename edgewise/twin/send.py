@@ -66,9 +66,7 @@ def send(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> bo
 
 
 @njit(**INLINE)
-def _candidates(
-    ph: Physics, s: State, r: Rules, p: int, access: int, m: int, now_s: float
-) -> tuple[int, bool]:
+def _candidates(ph: Physics, s: State, r: Rules, p: int, access: int, m: int, now_s: float) -> tuple[int, bool]:
     """(how many, whether they are in `picked`): the model's holders, or a sample of them with the access node."""
     held = s.holder_count[m]
     sampled = held > r.sample
@@ -91,9 +89,7 @@ def _look(ph: Physics, s: State, n: int, m: int, now_s: float) -> None:
 
 
 @njit(**KERNEL)
-def _best_fresh(
-    ph: Physics, s: State, access: int, m: int, hint_s: float, alone: bool
-) -> tuple[int, float]:
+def _best_fresh(ph: Physics, s: State, access: int, m: int, hint_s: float, alone: bool) -> tuple[int, float]:
     """The node where a new replica would answer the prompt soonest, and when; -1 when none has room for it. alone:
     the model stands nowhere, so that even another's last replica may go."""
     best, best_s = plain(-1), math.inf
@@ -128,7 +124,7 @@ def _shed(ph: Physics, d: Demand, s: State, p: int, now_s: float) -> None:
     s.status[p] = SHED
     s.finished_s[p] = now_s
     s.clock[1] = max(s.clock[1], now_s)
-    s.count[OPEN] -= 1
+    s.tally[OPEN] -= 1
 
 
 @njit(**INLINE)
@@ -146,8 +142,8 @@ def _book(ph: Physics, d: Demand, s: State, r: Rules, p: int, n: int, now_s: flo
     trip = trip_there(ph, s, access, n, m, now_s)
     if trip > 0.0:
         s.transit[n, m] += 1
-        push_transit(s.transit_s, s.transit_prompt, s.count[IN_TRANSIT], now_s + trip, p)
-        s.count[IN_TRANSIT] += 1
+        push_transit(s.transit_s, s.transit_prompt, s.tally[IN_TRANSIT], now_s + trip, p)
+        s.tally[IN_TRANSIT] += 1
         see(ph, s, n, m, now_s)
     else:
         queue(ph, d, s, r, p, now_s)
@@ -173,8 +169,8 @@ def queue(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> N
 def resume_prompt(ph: Physics, d: Demand, s: State, p: int, n: int) -> None:
     """A prompt is there already, at n (-1: held): before a rollout. It runs where there is a place, else waits."""
     m = d.model[p]
-    s.count[NEXT_ARRIVAL] += 1
-    s.count[OPEN] += 1
+    s.tally[NEXT_ARRIVAL] += 1
+    s.tally[OPEN] += 1
     if n < 0 or not s.fleet.alive[n]:
         hold(s, m, p)
         return
@@ -194,7 +190,7 @@ def arrive_there(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: floa
     n, m = s.node[p], d.model[p]
     s.transit[n, m] -= 1
     state = s.fleet.state[n, m]
-    if s.fleet.alive[n] and (state == READY or state == LOADING or r.placing == LOCAL):
+    if s.fleet.alive[n] and (state in (READY, LOADING) or r.placing == LOCAL):
         queue(ph, d, s, r, p, now_s)
         return
     s.wait_hint_s[n, m] = s.wait_hint_s[n, m] - d.hint_s[p] if s.transit[n, m] + s.waiting[n, m] > 0 else 0.0
@@ -214,7 +210,7 @@ def review(ph: Physics, d: Demand, s: State, r: Rules, now_s: float) -> None:
                 break
             s.held_first[m] = s.next_held[p]
             s.held_count[m] -= 1
-            s.count[HELD] -= 1
+            s.tally[HELD] -= 1
 
 
 @njit(**KERNEL)
@@ -248,5 +244,3 @@ def serve_wanted(ph: Physics, d: Demand, s: State, r: Rules, n: int, now_s: floa
             if s.fleet.state[n, victim] == ABSENT:
                 continue
         return
-
-

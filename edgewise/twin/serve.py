@@ -92,7 +92,7 @@ def start_waiting(ph: Physics, d: Demand, s: State, n: int, m: int) -> None:
         s.started_s[p] = s.synced_s[n]
         s.key[p] = s.given_s[n, m] + d.service_s[p]
         s.run_root[n, m] = push(s.left, s.right, s.key, s.run_root[n, m], p)
-        s.count[EVENTS] += 1
+        s.tally[EVENTS] += 1
 
 
 @njit(**INLINE)
@@ -136,8 +136,8 @@ def finish_first(ph: Physics, d: Demand, s: State, n: int, m: int) -> None:
     s.finished_s[p] = back_s
     s.clock[1] = max(s.clock[1], back_s)
     s.status[p] = COMPLETED
-    s.count[OPEN] -= 1
-    s.count[EVENTS] += 1
+    s.tally[OPEN] -= 1
+    s.tally[EVENTS] += 1
 
 
 @njit(**INLINE)

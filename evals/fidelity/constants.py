@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,11 @@ import numpy as np
 from scipy.stats import trim_mean
 
 from edgewise.domain.errors import RunFailed
+from edgewise.domain.model import PromptSize, ServiceProfile
 from edgewise.domain.records import PromptRow
 from evals.prompts import PromptRequest
 from evals.replayer import judge
 
-IDLE_S = 1.5
 SATURATED_S = 8.0
 SETTLE_S = 2.0  # of the saturated time, before which not every queue is full yet
 CLIENTS = 3  # per model: more than nodes, so that no replica is ever without work
@@ -33,17 +32,8 @@ class Sent:
 
     id: str
     model: str
+    size: PromptSize
     service_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """Prompts one by one. loop_s: CPU seconds that the nodes' event loops took per prompt of each model, polls left
-    out; poll_cores: what an idle node takes."""
-
-    sent: tuple[Sent, ...]
-    loop_s: dict[str, float]
-    poll_cores: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +48,13 @@ class Saturated:
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """Seconds. http_s: latency beyond service of a prompt alone, from the gateway's first byte to its last; gap_s:
-    idle node time between two prompts though others wait; loop_s: CPU of HTTP per prompt in the node's process;
-    poll_cores: CPU per second of an idle node. cores: CPU per second of each node with all of them busy."""
+    """http_s: latency beyond service of a prompt alone, from the gateway's first byte to its last, s; gap_s: idle
+    node time between two prompts though others wait; crowding: how much longer services are with all nodes busy than
+    alone; cores: CPU per second of each node with all of them busy."""
 
     http_s: dict[str, float]
     gap_s: float
-    loop_s: dict[str, float]
-    poll_cores: float
+    crowding: float
     cores: dict[str, float]
 
 
@@ -86,24 +75,14 @@ class GatewayDoor:
             service_ms = response.headers.get("x-edgewise-service-ms", "")
         if fault or not service_ms:
             raise RunFailed(f"{request.model}: {fault or 'no service time in the answer'}", where=self._url)
-        return Sent(identity, request.model, float(service_ms) / 1e3)
+        return Sent(identity, request.model, request.size, float(service_ms) / 1e3)
 
 
-async def alone(door: GatewayDoor, requests: Requests, loop_cpu_s: Callable[[], float], nodes: int) -> Alone:
-    """`loop_cpu_s` gives the CPU seconds of all nodes' event loops together."""
+async def alone(door: GatewayDoor, requests: Requests) -> tuple[Sent, ...]:
+    """Every request once, one by one."""
     for several in requests.values():
         await door.ask(several[0])  # a first prompt is held until the gateway has seen the nodes
-    cpu_s, begun_s = loop_cpu_s(), time.monotonic()
-    await asyncio.sleep(IDLE_S)
-    idle_cores = (loop_cpu_s() - cpu_s) / (time.monotonic() - begun_s)
-    sent: list[Sent] = []
-    loops = {}
-    for model, several in requests.items():
-        cpu_s, begun_s = loop_cpu_s(), time.monotonic()
-        sent += [await door.ask(request) for request in several]
-        took_s = time.monotonic() - begun_s
-        loops[model] = max(0.0, loop_cpu_s() - cpu_s - idle_cores * took_s) / len(several)
-    return Alone(tuple(sent), loops, idle_cores / nodes)
+    return tuple([await door.ask(request) for several in requests.values() for request in several])
 
 
 async def saturate(
@@ -135,18 +114,29 @@ async def saturate(
     return Saturated(tuple(sent), begin_s, end_s, cores)
 
 
-def constants(one: Alone, many: Saturated, rows: Sequence[PromptRow]) -> Constants:
-    """From the prompts sent and the gateway's rows of them."""
+def constants(
+    one: Sequence[Sent], many: Saturated, rows: Sequence[PromptRow], services: Mapping[str, ServiceProfile]
+) -> Constants:
+    """From the prompts sent alone and together, the gateway's rows of them, and services by size."""
     by_id = {row.id: row for row in rows}
     http: dict[str, list[float]] = {}
-    for sent in one.sent:
+    for sent in one:
         row = by_id[sent.id]
         if row.finished_s is None:
             raise RunFailed(f"prompt {sent.id} got no answer while it was measured alone")
         http.setdefault(sent.model, []).append(row.finished_s - row.arrived_s - sent.service_s)
-    http_s = {model: max(0.0, float(trim_mean(np.array(draws), TRIM))) for model, draws in http.items()}
     gaps = [_gap_s(many, node, by_id) for node in many.cores]
-    return Constants(http_s, max(0.0, float(np.mean(gaps))), one.loop_s, one.poll_cores, many.cores)
+    return Constants(
+        http_s={model: max(0.0, float(trim_mean(np.array(draws), TRIM))) for model, draws in http.items()},
+        gap_s=max(0.0, float(np.mean(gaps))),
+        crowding=_slowness(many.sent, services) / _slowness(one, services),
+        cores=many.cores,
+    )
+
+
+def _slowness(sent: Sequence[Sent], services: Mapping[str, ServiceProfile]) -> float:
+    """Service over what the sizes let expect."""
+    return sum(s.service_s for s in sent) / sum(services[s.model].expected_s(s.size) for s in sent)
 
 
 def _gap_s(many: Saturated, node: str, rows: Mapping[str, PromptRow]) -> float:

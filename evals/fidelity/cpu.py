@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -20,20 +19,6 @@ def process_cpu_s(pid: int) -> float:
     except psutil.Error as error:
         raise RunFailed(f"process {pid} is gone: {error}") from error
     return float(times.user + times.system)
-
-
-def loop_cpu_s(pid: int) -> float:
-    """CPU time of a process's main thread: in a node that is the event loop, so HTTP and polls but no model. Where
-    the kernel does not tell to the nanosecond, by its clock ticks. Raises RunFailed when the process is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        mine = next(t for t in psutil.Process(pid).threads() if t.id == pid)
-    except (psutil.Error, StopIteration) as error:
-        raise RunFailed(f"process {pid} is gone: {error}") from error
-    return float(mine.user_time + mine.system_time)
 
 
 class Usage(NamedTuple):

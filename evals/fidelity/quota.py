@@ -14,10 +14,8 @@ from pathlib import Path
 
 from edgewise.domain.errors import SetupError
 
-# A quota is refilled once per period. What an idle node has not used of one is a gift to the next prompt: with the
-# usual 100 ms a prompt of 50 ms never feels its quota, with 10 ms one of 20 ms takes 15 % less than its part. So the
-# period is short, and no shorter than the kernel's least quota of 1 ms allows.
-PERIOD_US = 2_000
+# A quota is refilled once per period: with the usual 100 ms a prompt of 50 ms would never feel it.
+PERIOD_US = 10_000
 LEAST_QUOTA_US = 1_000
 # What a group weighs against other work on the machine, by version: the most there is, so that a node gets its quota.
 WEIGHT = {1: 262_144, 2: 10_000}

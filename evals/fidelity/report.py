@@ -53,8 +53,8 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How nodes are held to `quota` cores: `cgroup v2`, `cgroup v1` or `turnstile` (the node server rests between two
-    steps); why: why not by cgroup, else empty."""
+    """How the prompts of a node are held to `quota` cores: `turnstile` (the node server rests between two steps), or
+    that `within cgroup v2` (or v1), which bounds the whole process; why: why there is no cgroup, else empty."""
 
     by: str
     quota: float

@@ -33,7 +33,6 @@ from evals.traces import TraceRow, read_trace, write_trace
 
 SLOT_S = 30.0
 SOURCE = "edgewise-fidelity"
-LEAST_SPEED = 0.01
 # The node counts hint − served as the work left, no more and no less, whatever the spread of the service.
 EXACT = 0.0
 
@@ -53,33 +52,20 @@ class SentPrompts:
 @dataclass(frozen=True, slots=True)
 class Costs:
     """What the twin is told. models: with measured services, node seconds; level: how much longer than these prompts
-    took during the band, by model; http_in_quota: HTTP of a node's own process counts against its quota; host_cores:
-    what all nodes got together, None where each got its quota."""
+    took during the band, by model; host_cores: what all nodes get together, None where each gets its quota."""
 
     models: tuple[ModelSpec, ...]
     level: Mapping[str, float]
     constants: Constants
     quota: float
-    http_in_quota: bool
     host_cores: float | None = None
-
-    def extra_s(self, model: str) -> float:
-        """Node seconds a prompt occupies its node for besides its service."""
-        loop_s = self.constants.loop_s[model] / self.quota if self.http_in_quota else 0.0
-        return self.constants.gap_s + loop_s
-
-    @property
-    def speed(self) -> float:
-        """Core seconds of prompts that a busy node does per second."""
-        polls = self.constants.poll_cores if self.http_in_quota else 0.0
-        return max(LEAST_SPEED, self.quota - polls)
 
     def services(self) -> dict[str, SizedService]:
         """Core seconds of a prompt by size, all that it occupies its node for."""
-        found = {}
+        gap_s, found = self.constants.gap_s * self.quota, {}
         for m in self.models:
             assert m.service is not None
-            found[m.id] = sized(scaled(m.service, self.level[m.id] * self.quota, self.extra_s(m.id) * self.quota))
+            found[m.id] = sized(scaled(m.service, self.level[m.id] * self.quota, gap_s))
         return found
 
 
@@ -107,7 +93,7 @@ def scenario_for(
         if read_trace(trace, model_class=class_of(m), limit=1)
     ]
     services = costs.services()
-    nodes = tuple(replace(n, speed=costs.speed) for n in world.world.nodes)
+    nodes = tuple(replace(n, speed=costs.quota) for n in world.world.nodes)
     made = from_world(
         replace(world.world, nodes=nodes),
         name=name,

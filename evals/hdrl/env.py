@@ -81,7 +81,7 @@ class Run:
         end_s = self.number * self.slot_s
         self.twin.run_until(end_s, retake=True)
         state = self.twin.state
-        came = int(state.count[NEXT_ARRIVAL])
+        came = int(state.tally[NEXT_ARRIVAL])
         there = np.concatenate((self.open, np.arange(self.arrived, came)))
         self.arrived = came
         until_s = state.finished_s[there]

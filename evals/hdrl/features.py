@@ -1,5 +1,5 @@
-"""What the two levels look at: figures of each (node, model) pair, without units, so that one small network scores the
-pairs of a cluster of any size. Only what a dispatcher knows goes in: telemetry, believed sizes, prompts that came.
+"""What the two levels look at: figures of each (node, model) pair, without units, so that one small network scores
+the pairs of a cluster of any size. Only what a dispatcher knows goes in: telemetry, believed sizes, past prompts.
 
 N nodes, M models. "Work" is in seconds at speed 1; "capacity" is the speed of all live nodes together.
 """
@@ -7,9 +7,10 @@ N nodes, M models. "Work" is in seconds at speed 1; "capacity" is the speed of a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgewise.policy.dispatch import LOADING, READY, FleetArrays
 from edgewise.twin.arrays import NEXT_ARRIVAL
@@ -76,7 +77,7 @@ def look(twin: Twin, knowns: Knowns, demanded: Demanded, routed: Floats, first: 
     """What the twin shows at the beginning of a slot. first: nothing has come yet."""
     state = twin.state
     if not first:
-        demanded.take(twin.demand, int(state.count[NEXT_ARRIVAL]), knowns.slot_s)
+        demanded.take(twin.demand, int(state.tally[NEXT_ARRIVAL]), knowns.slot_s)
     entered = demanded.entered + 1.0
     loading = state.fleet.state == LOADING
     left_s = np.maximum(knowns.load_s - (twin.now_s - state.since_s), 0.1 * knowns.load_s)
@@ -190,7 +191,7 @@ def routing_features(k: Knowns, seen: Seen) -> tuple[Floats, Floats, Bools]:
     return _stacked(columns, c.held_by.shape), prior, c.held_by
 
 
-def _stacked(columns: tuple[object, ...], shape: tuple[int, ...]) -> Floats:
+def _stacked(columns: tuple[NDArray[Any] | float, ...], shape: tuple[int, ...]) -> Floats:
     found = np.empty((*shape, len(columns)))
     for i, column in enumerate(columns):
         found[..., i] = column

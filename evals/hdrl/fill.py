@@ -23,31 +23,36 @@ def fill(memory: Floats, need: Floats, speed: Floats, scores: Floats) -> Bools:
     free = memory.astype(np.float64)
     covered = np.zeros(models)
     order = np.argsort(-scores, axis=0, kind="stable")
-    at = np.zeros(models, dtype=np.int64)  # place in order, per model; memory only shrinks, so passed nodes stay out
+    at = [0] * models  # place in order; memory only shrinks, so a node that was passed stays out
 
-    def put(m: int) -> bool:
-        while at[m] < nodes:
-            n = order[at[m], m]
+    def best(m: int) -> int:
+        """The best node that m fits on, -1 for none."""
+        while at[m] < nodes and free[order[at[m], m]] < need[m] - EPS:
             at[m] += 1
-            if free[n] >= need[m] - EPS:
-                placed[n, m] = True
-                free[n] -= need[m]
-                covered[m] += speed[n]
-                return True
-        return False
+        return int(order[at[m], m]) if at[m] < nodes else -1
 
-    def entry(m: int) -> list[tuple[float, int]]:
-        if at[m] >= nodes:
-            return []
-        return [(float(np.log(covered[m]) - scores[order[at[m], m], m]), m)]
+    def put(m: int, n: int) -> None:
+        placed[n, m] = True
+        free[n] -= need[m]
+        covered[m] += speed[n]
+        at[m] += 1
 
-    queue = [e for m in np.argsort(-need, kind="stable").tolist() if put(m) for e in entry(m)]
+    def cost(m: int, n: int) -> float:
+        return float(np.log(covered[m]) - scores[n, m])
+
+    for m in np.argsort(-need, kind="stable").tolist():
+        if (n := best(m)) >= 0:
+            put(m, n)
+    queue = [(cost(m, n), m) for m in range(models) if (n := best(m)) >= 0]
     heapq.heapify(queue)
     while queue:
-        _, m = heapq.heappop(queue)
-        if put(m):
-            for e in entry(m):
-                heapq.heappush(queue, e)
+        asked, m = heapq.heappop(queue)
+        n = best(m)
+        if n >= 0 and cost(m, n) == asked:
+            put(m, n)
+            n = best(m)
+        if n >= 0:
+            heapq.heappush(queue, (cost(m, n), m))
     return placed
 
 

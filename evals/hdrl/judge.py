@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def verdict(networks: Networks, worlds: int) -> dict[str, Any]:
     for name in rows[0]:
         logs = np.log([row[name] / row[REFERENCE] for row in rows])
         bands = {
-            f"{low}-{high}": _interval(logs[(load >= low) & (load < high + 1e-9)])
-            for low, high in zip(BANDS[:-1], BANDS[1:], strict=True)
+            f"{low}-{high}": _interval(logs[(load >= low) & (load < high + 1e-9)]) for low, high in pairwise(BANDS)
         }
         found["ratios"][name] = {"all": _interval(logs), **bands, "wins": int((logs < 0).sum())}
     return found

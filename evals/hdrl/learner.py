@@ -1,8 +1,8 @@
-"""PPO of Stable-Baselines3 with a policy that scores pairs. Needs torch and stable-baselines3, which only training has.
+"""PPO of Stable-Baselines3 with a policy that scores pairs. Needs torch and stable-baselines3, for training only.
 
-The actor is evals.hdrl.network in torch: one perceptron for all pairs, plus the prior. Exploration adds Gaussian noise
-to the scores, with one spread for all pairs; padded pairs count neither in the likelihood nor in the entropy. The
-critic sees the mean and the maximum over pairs of their features.
+The actor is evals.hdrl.network in torch: one perceptron for all pairs, plus the prior. Exploration adds Gaussian
+noise to the scores, with one spread for all pairs; padded pairs count neither in the likelihood nor in the entropy.
+The critic sees the mean and the maximum over pairs of their features.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ class PairsGaussian(DiagGaussianDistribution):  # type: ignore[misc]
         return self
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        return (self.distribution.log_prob(actions) * self.counts).sum(dim=1)
+        found: Tensor = (self.distribution.log_prob(actions) * self.counts).sum(dim=1)
+        return found
 
     def entropy(self) -> Tensor:
-        return (self.distribution.entropy() * self.counts).sum(dim=1)
+        found: Tensor = (self.distribution.entropy() * self.counts).sum(dim=1)
+        return found
 
 
 class PairScores(nn.Module):
@@ -89,6 +91,7 @@ class PairPolicy(ActorCriticPolicy):  # type: ignore[misc]
         self.log_std = nn.Parameter(torch.full((1,), float(np.log(FIRST_SPREAD))))
         self.action_dist = PairsGaussian(PAIRS)
         last = self.mlp_extractor.actor[-1]
+        assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)  # nothing is learned yet: the prior alone
         nn.init.zeros_(last.bias)
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)

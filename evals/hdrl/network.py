@@ -13,6 +13,7 @@ from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgewise.domain.errors import BadInput
 from edgewise.twin.demand import Floats
@@ -51,7 +52,7 @@ PRIOR_ONLY = Networks(None, None)
 
 def save(path: Path, networks: Networks) -> None:
     """Writes an .npz of single-precision arrays named level/layer/kind."""
-    arrays = {}
+    arrays: dict[str, NDArray[np.float32]] = {}
     for level, network in zip(Networks._fields, networks, strict=True):
         if network is not None:
             for i, (w, b) in enumerate(zip(network.weights, network.biases, strict=True)):
@@ -66,7 +67,7 @@ def load(path: Path = CHECKPOINT) -> Networks:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: np.asarray(arrays[name], np.float64) for name in arrays.files}
         return Networks(_network(found, "place", PLACE_FEATURES), _network(found, "route", ROUTE_FEATURES))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise BadInput(f"not a checkpoint of hdrl: {error}", where=str(path), hint=RETRAIN) from error
 
 

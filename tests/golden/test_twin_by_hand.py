@@ -43,7 +43,7 @@ def ends(twin: Twin) -> list[float]:
 
 def rows(twin: Twin) -> list[tuple[float, int, int, int]]:
     s = twin.state
-    many = int(s.count[6])
+    many = int(s.tally[6])
     columns = (s.log_s, s.log_kind, s.log_node, s.log_model)
     return [(round(float(t), 9), int(k), int(n), int(m)) for t, k, n, m in zip(*(c[:many] for c in columns), strict=True)]
 

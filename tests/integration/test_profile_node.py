@@ -11,7 +11,6 @@ from edgewise.compose.models import make_tiny_models
 from edgewise.compose.profile import run_profile
 from edgewise.domain.cluster import NodeSpec
 from edgewise.domain.world import World
-from evals.fidelity.cpu import loop_cpu_s
 from evals.profiles.measure import Effort
 from evals.profiles.record import entry_of, read_profile
 from serving.checkpoints import catalogue, resolve
@@ -58,7 +57,6 @@ async def test_a_cluster_that_is_held_by_the_node_server(tiny: Path, tmp_path: P
         assert (held.by, held.quota, held.why) == (TURNSTILE, 0.5, "asked for")
         await cluster.share({"edge-1": {"gpt2": 2.0}})
         assert cluster.cpu_s()["edge-1"] > 0.0
-        assert 0.0 < loop_cpu_s(cluster.pids["edge-1"]) <= cluster.cpu_s()["edge-1"] + 0.05
         assert cluster.pids["edge-1"] in cluster.all_pids()
     finally:
         await cluster.stop()

@@ -235,7 +235,7 @@ class RandomWorld:
         goals[-1] = False
         goals[-1, 0] = True
         self.wish = Wish(goals, rng.uniform(0.1, 2.0, goals.shape))
-        self.slot_s = span_s / 8
+        self.slot_s = max(span_s / 8, 0.5)
 
     def _kind(self, rng: np.random.Generator) -> Kind:
         slots = int(rng.integers(0, 4))

@@ -53,8 +53,8 @@ def test_a_machine_without_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "files"),
     [
-        (2, {"cpu.max": "1000 2000", "cpu.weight": "10000", "cgroup.procs": "42"}),
-        (1, {"cpu.cfs_period_us": "2000", "cpu.cfs_quota_us": "1000", "cpu.shares": "262144", "cgroup.procs": "42"}),
+        (2, {"cpu.max": "5000 10000", "cpu.weight": "10000", "cgroup.procs": "42"}),
+        (1, {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "5000", "cpu.shares": "262144", "cgroup.procs": "42"}),
     ],
 )
 def test_a_process_is_moved_into_a_group_with_its_quota(tmp_path: Path, version: int, files: dict[str, str]) -> None:

@@ -37,7 +37,7 @@ def fidelity(*bands: Band) -> Fidelity:
         {"edge-1": MODELS},
         {"gpt2": 1.0, "blip": 1.0},
         {"gpt2": SizedService(0.01)},
-        Constants({}, 0.0, {}, 0.0, {}),
+        Constants({}, 0.0, 1.0, {}),
         bands,
         4,
         300.0,

@@ -21,7 +21,7 @@ from evals.traces import read_trace
 
 SMALL = ModelSpec("gpt2", Task.TEXT_GENERATION, 1.0, 0.1, service=ServiceProfile(0.2, per_output_token_s=0.1))
 LARGE = ModelSpec("gpt2-large", Task.TEXT_GENERATION, 2.0, 0.1, service=ServiceProfile(1.0))
-NOTHING = Constants({"gpt2": 0.0, "gpt2-large": 0.0}, 0.0, {"gpt2": 0.0, "gpt2-large": 0.0}, 0.0, {"edge-1": 0.5})
+NOTHING = Constants({"gpt2": 0.0, "gpt2-large": 0.0}, 0.0, 1.0, {"edge-1": 0.5})
 LEVEL = {"gpt2": 1.0, "gpt2-large": 1.0}
 
 
@@ -39,7 +39,7 @@ def prompts(*rows: tuple[float, int, int]) -> SentPrompts:
 
 
 def costs(constants: Constants = NOTHING, **more: object) -> Costs:
-    made = Costs((SMALL, LARGE), LEVEL, constants, quota=0.5, http_in_quota=True)
+    made = Costs((SMALL, LARGE), LEVEL, constants, quota=0.5)
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -77,16 +77,10 @@ def test_a_second_node_takes_the_second_prompt() -> None:
 
 
 def test_what_a_prompt_costs_besides_its_service() -> None:
-    """HTTP elsewhere delays; a node's own HTTP (0.05 core s at half a core) and the gap occupy it; polls slow it."""
-    measured = replace(
-        NOTHING, http_s={"gpt2": 0.3, "gpt2-large": 0.3}, gap_s=0.1, loop_s={"gpt2": 0.05, "gpt2-large": 0.05}
-    )
+    """HTTP elsewhere delays it alone; a gap occupies its node, so the second waits for two."""
+    measured = replace(NOTHING, http_s={"gpt2": 0.3, "gpt2-large": 0.3}, gap_s=0.1)
     found = latencies(fidelity_world(), prompts((0.0, 1, 0), (0.0, 1, 0)), costs(measured))
-    assert found[0] == pytest.approx([1.2 + 0.3, 2.4 + 0.3])
-    outside = latencies(fidelity_world(), prompts((0.0, 1, 0)), costs(measured, http_in_quota=False))
-    assert outside[0] == pytest.approx([1.1 + 0.3])
-    polled = latencies(fidelity_world(), prompts((0.0, 1, 0)), costs(replace(NOTHING, poll_cores=0.1)))
-    assert polled[0] == pytest.approx([1.25])
+    assert found[0] == pytest.approx([1.1 + 0.3, 2.2 + 0.3])
 
 
 def test_a_machine_that_was_slower_during_the_band() -> None:

@@ -1,0 +1,48 @@
+"""`edgewise bench`: the benchmarks, each a list of rows with the machine they were made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from edgewise.domain.errors import BadInput
+
+KINDS = ("twin",)
+
+
+def run_bench(kind: str) -> list[dict[str, Any]]:
+    """Rows of one benchmark. Raises BadInput for one that does not exist."""
+    if kind not in KINDS:
+        raise BadInput(f"no such benchmark: {kind!r}", where="bench", hint=f"there are: {', '.join(KINDS)}")
+    began = time.perf_counter()
+    from evals.bench_twin import bench
+
+    import_s = time.perf_counter() - began
+    return [row | {"machine": machine(), "import_s": round(import_s, 3)} for row in bench()]
+
+
+def machine() -> str:
+    """The machine in a few words."""
+    name = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            name = line.split(":", 1)[1].strip()
+            break
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    return f"{name}, {os.cpu_count()} cores, {system}"
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """For a person: figures under each other."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for row in rows:
+        console.print(f"[bold]{row['name']} {row['size']}[/]  ({row['machine']})")
+        for key, value in row.items():
+            if key not in ("name", "size", "machine"):
+                shown = f"{value:,.0f}" if isinstance(value, float) and value >= 100 else value
+                console.print(f"  {key:22} {shown}")
