@@ -172,6 +172,37 @@ def simulate(scenario: str, policy: str, seed: int | None, out: Path | None, jso
 command(cli, "simulate", "edgewise simulate paper7 --policy edgewise --json")(simulate)
 
 
+@click.argument("scenario", required=False)
+@click.option("--policies", help="Which, with commas between. Default: all that need no language model.")
+@click.option("--alphas", help="The product at these weights of fairness as well, with commas between.")
+@click.option("--seeds", type=int, help="Seeds, the scenario's first. Default: 5.")
+@click.option("--out", type=_PATH, help="Folder of reports and runs. Default: runs/eval-SCENARIO.")
+@click.option("--jobs", type=int, help="Runs at a time. Default: the cores this process may use.")
+@click.option("--ci", is_flag=True, help="The short run that guards against regressions.")
+def evaluate(
+    scenario: str | None,
+    policies: str | None,
+    alphas: str | None,
+    seeds: int | None,
+    out: Path | None,
+    jobs: int | None,
+    ci: bool,
+    json: bool,
+) -> int:
+    """Compare policies on the same prompts in the digital twin. SCENARIO: a name or file, or several with commas
+    between."""
+    from edgewise.compose.evaluate import EvalOptions, passed
+    from edgewise.compose.evaluate import evaluate as run
+
+    document = run(EvalOptions(scenario, policies=policies, seeds=seeds, alphas=alphas, out=out, jobs=jobs, ci=ci))
+    if json:
+        emit(document)
+    return 0 if passed(document) else 1
+
+
+command(cli, "eval", "edgewise eval paper7 --seeds 5 --out runs/paper7")(evaluate)
+
+
 @click.argument("kind", type=click.Choice(["twin"]))
 def bench(kind: str, json: bool) -> int:
     """Measure how fast a part is on this machine."""

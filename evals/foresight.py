@@ -66,6 +66,6 @@ class Foresight:
         count = np.bincount(cut.model[ours], minlength=models).astype(np.float64)
         loaded = int(s.load_count.sum()) - loads
         gone = there + loaded - int((s.fleet.state != ABSENT).sum())
-        return Outcomes(
-            latency_s[None, None], count[None], (s.busy_s - busy_s)[None, None], np.full((1, 1), float(loaded + gone)), 0
-        )
+        moves = np.full((1, 1), float(loaded + gone))
+        latency = np.asarray(latency_s, np.float64)
+        return Outcomes(latency[None, None], count[None], (s.busy_s - busy_s)[None, None], moves, 0)

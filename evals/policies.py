@@ -146,8 +146,8 @@ def _round_robin(s: Setting, _: float) -> Prepared:
 
 def _lew_lru(s: Setting, eager: float) -> Prepared:
     """Least expected work: the node that would be done soonest with all it has, and LRU activation: a replica is
-    loaded where that promises less than `eager` of the delay (KServe ModelMesh places by need and LRU; least work left
-    is the strong dispatch among those that see queues: Harchol-Balter, Performance Modeling, ch. 24)."""
+    loaded where that promises less than `eager` of the delay (KServe ModelMesh places by need and LRU; least work
+    left is the strong dispatch among those that see queues: Harchol-Balter, Performance Modeling, ch. 24)."""
     return Prepared(rules(dispatch.LEAST_WORK, ON_DEMAND, s, eager=eager), Fill(greedy(s), equal_shares(s), True))
 
 

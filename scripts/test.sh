@@ -8,6 +8,7 @@ shift
 if [ $# -gt 0 ]; then
     exec "$pytest" -m "not slow" "$@"
 fi
+"$(dirname "$pytest")/python" -m edgewise.policy.precompile  # a second when nothing has changed
 cluster=tests/contract/test_cluster_kubernetes.py
 logs=$(mktemp -d)
 pids=()

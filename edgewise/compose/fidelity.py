@@ -18,14 +18,16 @@ from pathlib import Path
 
 import aiohttp
 
+from edgewise.compose.daemon import in_daemon
 from edgewise.compose.fidelity_band import Calibrator
 from edgewise.compose.fidelity_cluster import Cluster
 from edgewise.compose.fidelity_stand import SEEDS, Stand
+from edgewise.compose.interruptible import until_signalled
 from edgewise.compose.models import sources_for
 from edgewise.domain.codec import to_plain
 from edgewise.domain.errors import BadInput
 from evals.fidelity.calibration import Calibrated, calibrated
-from evals.fidelity.constants import Constants, GatewayDoor, alone, constants, saturate
+from evals.fidelity.constants import TURNS, Constants, GatewayDoor, alone, constants, saturate
 from evals.fidelity.page import page
 from evals.fidelity.prompting import calibration_prompts
 from evals.fidelity.report import FORMAT, Band, Fidelity, Held
@@ -91,7 +93,7 @@ def run_fidelity(options: FidelityOptions, say: Callable[[str], None]) -> Fideli
     with tempfile.TemporaryDirectory(prefix="edgewise-fidelity-") as scratch:
         run_dir = create_run_dir(Path(scratch) / "run")
         try:
-            found = asyncio.run(_Fidelity(options, folder, run_dir, say).run())
+            found = asyncio.run(until_signalled(_Fidelity(options, folder, run_dir, say).run()))
         except BaseException:
             shutil.copytree(run_dir / LOGS, folder / LOGS, dirs_exist_ok=True)  # what the parts said, to look into
             raise
@@ -144,12 +146,16 @@ class _Fidelity:
     async def _bands(self, stand: Stand) -> tuple[Band, ...]:
         for load in self._options.bands:
             await self._band(stand, load)
-        bands = stand.compare(self._folder, self._options.seed)
-        while (load_again := self._again(bands)) is not None:
+        bands = await self._compared(stand)
+        while (wide := self._again(bands)) is not None:
             self._say("chance left too much open; once more")
-            await self._band(stand, load_again)
-            bands = stand.compare(self._folder, self._options.seed)
+            await self._band(stand, wide)
+            bands = await self._compared(stand)
         return bands
+
+    async def _compared(self, stand: Stand) -> tuple[Band, ...]:
+        # In a thread: where the twin is not compiled yet that takes a minute, in which a signal must be heard.
+        return await in_daemon(lambda: stand.compare(self._folder, self._options.seed))
 
     async def _band(self, stand: Stand, load: float) -> None:
         await stand.band(load, self._options.duration_s, self._options.seed, self._say)
@@ -185,8 +191,11 @@ class _Fidelity:
         requests, services = calibrator.requests, calibrated(calibrator.blocks).shape
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
-            one = await alone(GatewayDoor(session, url, "alone"), requests)
-            many = await saturate(GatewayDoor(session, url, "all"), requests, cluster.cpu_s, cluster.clock.now_s)
+            door = GatewayDoor(session, url, "constants")
+            one, many = [*await alone(door, requests)], []
+            for _ in range(TURNS):
+                many.append(await saturate(door, requests, cluster.cpu_s, cluster.clock.now_s))
+                one += await alone(door, requests)
         await asyncio.sleep(ROWS_S)
         return constants(one, many, read_prompts(self._run_dir), services)
 

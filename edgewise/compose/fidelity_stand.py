@@ -20,7 +20,7 @@ from evals.scenario_file import to_yaml
 from evals.traces import trace_folder
 
 SEEDS = 40  # of the twin
-CROWDED = 1.05  # services longer than this, with all nodes busy, mean that the machine limits them
+CROWDED = 1.02  # services longer than this, with all nodes busy, mean that the machine limits them
 SEED_STEP = 100  # between the prompts of two runs
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.compose.fidelity_cluster import Cluster
+from edgewise.compose.interruptible import until_signalled
 from edgewise.compose.models import sources_for
 from edgewise.domain.cluster import NodeSpec
 from edgewise.domain.codec import to_plain
@@ -51,7 +52,7 @@ def run_profile(
             finally:
                 await cluster.stop()
 
-    content: dict[str, Any] = to_plain(asyncio.run(measure()))
+    content: dict[str, Any] = to_plain(asyncio.run(until_signalled(measure())))
     if out is not None:
         write_json(out, content)
     return content

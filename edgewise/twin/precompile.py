@@ -35,6 +35,7 @@ def precompile() -> None:
     twin = Twin(physics, fleet_for(physics, nothing, nothing.copy()), demand, no_happenings(), rules)
     twin.load(np.zeros((1, 1), dtype=bool))
     twin.stand(np.ones((1, 1), dtype=bool))
+    twin.want(np.ones((1, 1), dtype=bool))
     run(twin, None, 60.0)
     see(physics, twin.state, 0, 0, 0.0)
     snapshot = Snapshot(

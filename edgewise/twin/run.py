@@ -9,7 +9,17 @@ import numpy as np
 
 from edgewise.domain.errors import RunFailed
 from edgewise.policy.dispatch import ABSENT, FleetArrays, empty_fleet
-from edgewise.twin.arrays import LOG_ROWS, OPEN, Physics, Rules, State, new_state
+from edgewise.twin.arrays import (
+    IN_TRANSIT,
+    LOG_ROWS,
+    NEXT_ARRIVAL,
+    NEXT_HAPPENING,
+    OPEN,
+    Physics,
+    Rules,
+    State,
+    new_state,
+)
 from edgewise.twin.demand import Bools, Demand, Floats, Happenings, Ints
 from edgewise.twin.loop import advance
 from edgewise.twin.place import stand, start_load
@@ -46,6 +56,13 @@ class Twin:
         if self.state.tally[LOG_ROWS] > len(self.state.log_s) // 2:
             self._lengthen_log()
         return bool(over)
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing will happen any more, though prompts are open: nobody is there to serve them."""
+        s = self.state
+        ended = s.tally[NEXT_ARRIVAL] == len(self.demand.at_s) and s.tally[NEXT_HAPPENING] == len(self.happenings.at_s)
+        return bool(ended and s.tally[IN_TRANSIT] == 0 and np.isinf(s.tree[1]))
 
     def stand(self, placement: Bools) -> None:
         """Replicas [N, M] that are there, ready, before the run. Raises RunFailed when they do not fit."""
@@ -103,7 +120,8 @@ class Ended(NamedTuple):
 
 
 def run(twin: Twin, controller: Controller | None, slot_s: float, give_up_s: float = math.inf) -> Ended:
-    """Run until every prompt is answered, or until `give_up_s` (then those without an answer stay PENDING)."""
+    """Run until every prompt is answered, until `give_up_s`, or, without a controller that could act, until nothing
+    will happen any more; prompts without an answer then stay PENDING."""
     number = 0
     while True:
         if controller is not None:
@@ -114,6 +132,8 @@ def run(twin: Twin, controller: Controller | None, slot_s: float, give_up_s: flo
             return Ended(float(twin.state.clock[1]), number)
         if until_s >= give_up_s:
             return Ended(give_up_s, number)
+        if controller is None and twin.stuck:
+            return Ended(twin.now_s, number)
 
 
 def fleet_for(physics: Physics, latency_s: Floats, s_per_kib: Floats) -> FleetArrays:

@@ -7,6 +7,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import aiohttp
 import numpy as np
@@ -18,8 +19,9 @@ from edgewise.domain.records import PromptRow
 from evals.prompts import PromptRequest
 from evals.replayer import judge
 
-SATURATED_S = 8.0
-SETTLE_S = 2.0  # of the saturated time, before which not every queue is full yet
+TURNS = 2  # of all nodes busy, each between two of prompts alone: a machine that changes meanwhile cancels
+SATURATED_S = 6.0
+SETTLE_S = 1.5  # of the saturated time, before which not every queue is full yet
 CLIENTS = 3  # per model: more than nodes, so that no replica is ever without work
 TRIM = 0.1  # of the draws at each end: a hiccup of the machine is no constant
 
@@ -81,7 +83,8 @@ class GatewayDoor:
 async def alone(door: GatewayDoor, requests: Requests) -> tuple[Sent, ...]:
     """Every request once, one by one."""
     for several in requests.values():
-        await door.ask(several[0])  # a first prompt is held until the gateway has seen the nodes
+        # Not counted: the very first is held until the gateway has seen the nodes, and caches are cold.
+        await door.ask(several[0])
     return tuple([await door.ask(request) for several in requests.values() for request in several])
 
 
@@ -115,7 +118,7 @@ async def saturate(
 
 
 def constants(
-    one: Sequence[Sent], many: Saturated, rows: Sequence[PromptRow], services: Mapping[str, ServiceProfile]
+    one: Sequence[Sent], many: Sequence[Saturated], rows: Sequence[PromptRow], services: Mapping[str, ServiceProfile]
 ) -> Constants:
     """From the prompts sent alone and together, the gateway's rows of them, and services by size."""
     by_id = {row.id: row for row in rows}
@@ -125,12 +128,13 @@ def constants(
         if row.finished_s is None:
             raise RunFailed(f"prompt {sent.id} got no answer while it was measured alone")
         http.setdefault(sent.model, []).append(row.finished_s - row.arrived_s - sent.service_s)
-    gaps = [_gap_s(many, node, by_id) for node in many.cores]
+    gaps = [_gap_s(turn, node, by_id) for turn in many for node in turn.cores]
+    together = [sent for turn in many for sent in turn.sent]
     return Constants(
         http_s={model: max(0.0, float(trim_mean(np.array(draws), TRIM))) for model, draws in http.items()},
         gap_s=max(0.0, float(np.mean(gaps))),
-        crowding=_slowness(many.sent, services) / _slowness(one, services),
-        cores=many.cores,
+        crowding=_slowness(together, services) / _slowness(one, services),
+        cores={node: fmean(turn.cores[node] for turn in many) for node in many[0].cores},
     )
 
 

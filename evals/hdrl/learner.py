@@ -20,7 +20,6 @@ from evals.hdrl.env import PAIRS
 from evals.hdrl.network import LAYERS, Network
 
 WIDTH = 32
-FIRST_SPREAD = 0.3  # of the scores' noise
 
 
 class PairsGaussian(DiagGaussianDistribution):  # type: ignore[misc]
@@ -79,7 +78,11 @@ class PairScores(nn.Module):
 
 
 class PairPolicy(ActorCriticPolicy):  # type: ignore[misc]
-    """SB3's actor and critic with PairScores inside."""
+    """SB3's actor and critic with PairScores inside. spread: of the scores' noise, at the start."""
+
+    def __init__(self, *arguments: Any, spread: float = 0.3, **options: Any) -> None:
+        self.spread = spread  # building needs it
+        super().__init__(*arguments, **options)
 
     def _build_mlp_extractor(self) -> None:
         self.mlp_extractor = PairScores(self.observation_space.shape[1] - 2)
@@ -88,7 +91,7 @@ class PairPolicy(ActorCriticPolicy):  # type: ignore[misc]
         super()._build(lr_schedule)
         self.action_net = nn.Identity()
         self.value_net = nn.Identity()
-        self.log_std = nn.Parameter(torch.full((1,), float(np.log(FIRST_SPREAD))))
+        self.log_std = nn.Parameter(torch.full((1,), float(np.log(self.spread))))
         self.action_dist = PairsGaussian(PAIRS)
         last = self.mlp_extractor.actor[-1]
         assert isinstance(last, nn.Linear)

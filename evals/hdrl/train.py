@@ -28,29 +28,31 @@ from evals.hdrl.judge import log_ratios
 from evals.hdrl.learner import PairPolicy, exported, restore
 from evals.hdrl.network import CHECKPOINT, PRIOR_ONLY, Network, Networks, save
 
-CHECK_EVERY_S = 45.0
+CHECK_EVERY_S = 60.0
 CHECK_WORLDS = 24
 CHECK_LENGTH_S = 2400.0
 RATE = 1e-3  # learning rate at the start of a stage; it falls to a tenth
 
 
 class Stage(NamedTuple):
-    """level: of Networks; part: of the time; slots: of an episode; worlds: in the pool."""
+    """level: of Networks; part: of the time; slots: of an episode; worlds: in the pool; steps: per environment and
+    update; spread: of the noise on scores at the start (placement gets less: each slip of it costs a load)."""
 
     level: str
     part: float
     slots: int
     worlds: int
     environments: int
-    steps: int  # per environment and update
+    steps: int
     batch: int
     gamma: float
+    spread: float
 
 
 STAGES = (
-    Stage("route", 0.40, 60, 512, 32, 64, 512, 0.9),
-    Stage("place", 0.40, 160, 192, 16, 64, 256, 0.8),
-    Stage("route", 0.20, 60, 512, 32, 64, 512, 0.9),
+    Stage("route", 0.40, 60, 512, 32, 64, 512, 0.9, 0.3),
+    Stage("place", 0.35, 120, 192, 16, 64, 256, 0.6, 0.15),
+    Stage("route", 0.25, 60, 512, 32, 64, 512, 0.9, 0.22),
 )
 
 
@@ -123,7 +125,7 @@ def train_stage(
     model = PPO(
         PairPolicy, DummyVecEnv([lambda: level(pool, networks, draw)] * stage.environments), learning_rate=watch.rate,
         n_steps=stage.steps, batch_size=stage.batch, n_epochs=5, gamma=stage.gamma, gae_lambda=0.9, seed=seed,
-        device="cpu",
+        device="cpu", policy_kwargs={"spread": stage.spread},
     )  # fmt: skip
     before: Network | None = getattr(networks, stage.level)
     if before is not None:

@@ -26,6 +26,6 @@ def number(value: float | None, part: bool = False) -> str:
         return "–"
     if part:
         return f"{value:.1%}" if value < 0.9995 else "100%"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return f"{value:.2e}"

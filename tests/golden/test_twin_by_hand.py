@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 
 from edgewise.policy.dispatch import LEAST_WORK, ROUND_ROBIN
-from edgewise.twin.arrays import DRAIN, LOAD, LOCAL, NODE_DOWN_ROW, NODE_UP_ROW, ON_DEMAND, READY_ROW, UNLOAD
+from edgewise.twin.arrays import (
+    DRAIN,
+    EVENTS,
+    LOAD,
+    LOCAL,
+    LOG_ROWS,
+    NODE_DOWN_ROW,
+    NODE_UP_ROW,
+    ON_DEMAND,
+    READY_ROW,
+    UNLOAD,
+)
 from edgewise.twin.demand import NODE_DOWN, NODE_SLOW, NODE_UP, TELEMETRY_STALE
 from edgewise.twin.run import Twin
 from tests.support.twin_world import Kind, demand_of, happenings, physics_for, rules_for, to_the_end, twin_of
@@ -43,13 +54,16 @@ def ends(twin: Twin) -> list[float]:
 
 def rows(twin: Twin) -> list[tuple[float, int, int, int]]:
     s = twin.state
-    many = int(s.tally[6])
+    many = int(s.tally[LOG_ROWS])
     columns = (s.log_s, s.log_kind, s.log_node, s.log_model)
-    return [(round(float(t), 9), int(k), int(n), int(m)) for t, k, n, m in zip(*(c[:many] for c in columns), strict=True)]
+    return [
+        (round(float(t), 9), int(k), int(n), int(m)) for t, k, n, m in zip(*(c[:many] for c in columns), strict=True)
+    ]
 
 
 def test_trip_and_load_wait() -> None:
-    # B (speed 2) loads from 0 to 3. Latency 0.5 s one way, 0.25 s per KiB, 2 KiB there, 4 back: 1.0 s there, 1.5 back.
+    # B (speed 2) loads from 0 to 3. Latency 0.5 s one way, 0.25 s per KiB, 2 KiB there, 4 back: 1.0 s there, 1.5 s
+    # back.
     #   p0 enters at A at 1.0, is at B at 2.0
     #   p1 enters at B at 1.5: physically before p0, but the queue is in order of arrival at the access node
     #   p2 enters at B at 2.5
@@ -121,7 +135,9 @@ def test_make_before_break() -> None:
 def test_swap_of_two_models_in_full_nodes() -> None:
     # Each node has room for one. They change places at slot 1 (t = 1): nothing can be made before it is broken.
     d = demand_of([0.0, 2.0, 2.0], [1.5, 1.0, 1.0], model=[0, 0, 1])
-    twin = twin_of(physics_for([1.0, 1.0], [Kind(load_s=3.0)] * 2, memory=[1.0, 1.0]), d, standing=np.eye(2, dtype=bool))
+    twin = twin_of(
+        physics_for([1.0, 1.0], [Kind(load_s=3.0)] * 2, memory=[1.0, 1.0]), d, standing=np.eye(2, dtype=bool)
+    )
     to_the_end(twin, At(1, lambda t: t.want(~np.eye(2, dtype=bool))), slot_s=1.0)
     # B unloads at once and loads model 0 from 1 to 4; A's prompt ends at 1.5, then model 1 loads there until 4.5.
     assert ends(twin) == [1.5, 5.0, 5.5]
@@ -149,18 +165,14 @@ def test_node_down_starts_its_work_again() -> None:
 def test_prompts_enter_at_a_node_that_is_down() -> None:
     # The access node forwards, its replica is gone.
     d = demand_of([2.0], [1.0])
-    twin = twin_of(
-        physics_for([1.0, 1.0], [Kind()]), d, events=happenings((1.0, NODE_DOWN, A, 0.0)), latency_s=1.0
-    )
+    twin = twin_of(physics_for([1.0, 1.0], [Kind()]), d, events=happenings((1.0, NODE_DOWN, A, 0.0)), latency_s=1.0)
     to_the_end(twin)
     assert (starts(twin), ends(twin)) == ([2.5], [4.0])
 
 
 def test_a_prompt_on_its_way_to_a_node_that_goes_is_sent_on_when_it_gets_there() -> None:
     d = demand_of([0.0], [1.0], access=[B])
-    twin = twin_of(
-        physics_for([1.0, 1.0], [Kind()]), d, events=happenings((0.3, NODE_DOWN, A, 0.0)), latency_s=1.0
-    )
+    twin = twin_of(physics_for([1.0, 1.0], [Kind()]), d, events=happenings((0.3, NODE_DOWN, A, 0.0)), latency_s=1.0)
     to_the_end(twin)  # to A by the tie; there at 0.5, then at once at B, where it entered
     assert (starts(twin), ends(twin), twin.state.attempts.tolist()) == ([0.5], [1.5], [2])
 
@@ -224,7 +236,8 @@ def test_batch_curve_by_hand() -> None:
 
 
 def test_a_node_slows_down_and_recovers_in_mid_service() -> None:
-    # 6 s from 0: 2 given at 2, then a quarter: 3 at 6, then 3 more: 9. Slowness is of the first speed, not of the last.
+    # 6 s from 0: 2 given at 2, then a quarter: 3 at 6, then 3 more: 9. Slowness is of the first
+    # speed, not of the last.
     events = happenings((2.0, NODE_SLOW, A, 2.0), (2.0, NODE_SLOW, A, 4.0), (6.0, NODE_SLOW, A, 1.0))
     twin = twin_of(physics_for([1.0], [Kind()]), demand_of([0.0], [6.0]), events=events)
     to_the_end(twin)
@@ -301,6 +314,7 @@ def test_a_node_down_comes_before_an_arrival_and_before_the_network() -> None:
         to_the_end(twin)
         assert twin.state.node.tolist() == [B]
         assert twin.state.attempts.tolist() == [attempts]
+        assert twin.state.tally[EVENTS] == 4, "arrival, node-down, one start, one end: nothing starts at A"
 
 
 def test_the_network_comes_before_an_arrival() -> None:
@@ -319,7 +333,8 @@ def test_a_slot_comes_before_the_events_of_its_instant() -> None:
 
 
 def test_equal_ends_are_taken_in_order_of_nodes() -> None:
-    # Room for one model each. Both are busy until 2, so a prompt of a third model is held; A ends first and makes room.
+    # Room for one model each. Both are busy until 2, so a prompt of a third model is held; A ends first and
+    # makes room.
     d = demand_of([0.0, 0.0, 1.0], [2.0, 2.0, 1.0], model=[0, 1, 2])
     physics = physics_for([1.0, 1.0], [Kind()] * 3, memory=[1.0, 1.0])
     twin = twin_of(physics, d, rules_for(LEAST_WORK, ON_DEMAND), standing=np.eye(2, 3, dtype=bool))

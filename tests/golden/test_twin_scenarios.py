@@ -1,11 +1,14 @@
 """Queues with known answers as scenario files, read, simulated and measured the way `edgewise simulate` does.
 
-How far a run may be off by chance: latencies of successive prompts are alike, most of all at high load. Standard error
-of the mean of 10⁶ prompts as measured over 40 seeds at load 0.8 (theory for M/M/1: 0.89 %), relative; for n prompts it
-is √(10⁶/n) times that; at load 0.5 it is about a third. So a single seed of M/M/1 at 0.8 misses 3 % once in a thousand
-runs; the others are named below.
+How far a run may be off by chance: latencies of successive prompts are alike, most of all at high load. Relative
+standard error of the mean of 10⁶ prompts at load 0.8, measured over 40 seeds (theory for M/M/1: 0.89 %), and how
+often one seed thus misses 3 % (M/M/1) or 3.5 % (the others) though nothing is wrong:
 
-    M/M/1 0.92 %    M/D/1 0.57 %    PS exponential 0.93 %    PS log-normal cv 0.5: 0.76 %, cv 2: 1.43 %
+    M/M/1 0.92 %, 1 in 900                      PS exponential 0.93 %, 1 in 6000
+    M/D/1 0.57 %, never                         PS log-normal cv 0.5: 0.76 %, never
+    PS log-normal cv 2: 1.43 %, 1 in 70         PS log-normal cv 4: 2.34 %, 1 in 7
+
+For n prompts the error is √(10⁶/n) times as large; at load 0.5 it is about a third.
 """
 
 from __future__ import annotations
@@ -38,8 +41,8 @@ workload:
 
 
 def measured(
-    folder: Path, load: float, prompts: float, spread: str, *, service: str = "", speed: float = 1.0, mean_s: float = 1.0,
-    seed: int = 1, initial: str = "{box: [chat]}",
+    folder: Path, load: float, prompts: float, spread: str, *, service: str = "", speed: float = 1.0,
+    mean_s: float = 1.0, seed: int = 1, initial: str = "{box: [chat]}",
 ) -> Simulated:  # fmt: skip
     """A run of about so many prompts. spread: the rest of service_s after its mean."""
     rate = load * speed / mean_s

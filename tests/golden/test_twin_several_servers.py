@@ -74,7 +74,7 @@ def fleet_run(
 
 
 def test_replicas_with_least_work_are_one_queue() -> None:
-    servers, offered = 4, 3.2
+    servers, offered = 4, 2.4
     twin = fleet_run([1.0] * servers, Kind(), offered, 1)
     d, s = twin.demand, twin.state
     few = 100_000
@@ -89,7 +89,7 @@ def test_replicas_with_least_work_are_one_queue() -> None:
 
 def test_one_engine_whose_speed_grows_with_its_prompts_is_mmc() -> None:
     # batch_curve 1, 2, 3: three prompts run at once, each as fast as alone.
-    servers, offered = 3, 2.1
+    servers, offered = 3, 1.8
     twin = fleet_run([1.0], Kind(slots=servers, curve=(1.0, 2.0, 3.0)), offered, 2)
     probability, mean_wait = erlang_c_wait(servers, offered)
     waits = twin.state.started_s - twin.demand.at_s

@@ -8,7 +8,16 @@ import pytest
 from edgewise.domain.measures import CODES
 from edgewise.domain.model import Task
 from edgewise.domain.records import PromptStatus
-from evals.scenario import Discipline, LoadTime, MeanService, ModelEntry, NodeEntry, Scenario, SyntheticEntry, WorkloadEntry
+from evals.scenario import (
+    Discipline,
+    LoadTime,
+    MeanService,
+    ModelEntry,
+    NodeEntry,
+    Scenario,
+    SyntheticEntry,
+    WorkloadEntry,
+)
 from evals.simulate import Simulated, simulate
 from tests.support.twin_world import Kind, demand_of, latencies, physics_for, poisson_times, to_the_end, twin_of
 

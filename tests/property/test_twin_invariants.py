@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from edgewise.twin.arrays import (
     LOAD,
     LOCAL,
     LOG_ROWS,
+    NEXT_ARRIVAL,
     NODE_DOWN_ROW,
     NODE_UP_ROW,
     ON_DEMAND,
@@ -26,10 +29,11 @@ from edgewise.twin.arrays import (
     SHED,
     UNLOAD,
 )
+from edgewise.twin.demand import NODE_SLOW
 from edgewise.twin.run import Twin
 from tests.support.twin_world import Chance, Idle, RandomWorld, state_bytes, to_the_end
 
-FEW = settings(deadline=None, max_examples=60, derandomize=True)
+FEW = settings(deadline=None, max_examples=100, derandomize=True)
 seeds = st.integers(0, 10**6)
 placings = st.sampled_from([FIXED, ON_DEMAND, LOCAL])
 dispatches = st.sampled_from([MARGINAL, ROUND_ROBIN, LEAST_WORK, SLOT_WEIGHTS, DRIFT])
@@ -50,12 +54,13 @@ def test_every_prompt_is_answered_once(seed: int, chance: Chance) -> None:
     assert (done | shed).all()
     assert chance.shedding or done.all()
     assert (s.tally[OPEN], s.tally[HELD], s.tally[IN_TRANSIT]) == (0, 0, 0)
-    assert not (s.running.any() or s.waiting.any() or s.transit.any() or s.active_count.any())
+    for counts in (s.running, s.waiting, s.transit, s.active_count):
+        assert not counts.any()
     assert (s.run_root == -1).all()
     assert (s.wait_root == -1).all()
     assert np.isfinite(s.finished_s).all()
     # Nobody runs faster than alone on his node at its fastest (factors of NODE_SLOW may speed it up).
-    slowest = min((v for _, k, _, v in zip(*world.events, strict=True) if k == 2), default=1.0)
+    slowest = min((v for _, k, _, v in zip(*world.events, strict=True) if k == NODE_SLOW), default=1.0)
     fastest = ph.first_speed[s.node] / min(1.0, slowest)
     trip = world.latency_s[d.access, s.node] / 2 * (d.access != s.node)
     back = trip + ph.response_kib[d.model] * world.s_per_kib * (d.access != s.node)
@@ -76,7 +81,7 @@ def accounts(twin: Twin) -> None:
         assert s.waiting[n, m] + s.transit[n, m] == waiting.sum()
         assert s.run_hint_s[n, m] == pytest.approx(d.hint_s[running].sum(), abs=1e-9)
         assert s.wait_hint_s[n, m] == pytest.approx(d.hint_s[waiting].sum(), abs=1e-9)
-    held = (s.status == PENDING) & (s.node < 0) & (np.arange(len(d.at_s)) < s.tally[0])
+    held = (s.status == PENDING) & (s.node < 0) & (np.arange(len(d.at_s)) < s.tally[NEXT_ARRIVAL])
     assert s.tally[HELD] == s.held_count.sum() == held.sum()
     assert (s.free >= -1e-9).all()
     placed = s.fleet.state != 0
@@ -99,7 +104,9 @@ def step_through(world: RandomWorld) -> None:
 
 
 @FEW
-@given(seeds, st.builds(Chance, placing=placings, dispatch=dispatches, shedding=st.booleans(), failures=st.just(False)))
+@given(
+    seeds, st.builds(Chance, placing=placings, dispatch=dispatches, shedding=st.booleans(), failures=st.just(False))
+)
 def test_books_balance(seed: int, chance: Chance) -> None:
     step_through(RandomWorld(seed, chance))
 
@@ -175,14 +182,16 @@ def test_littles_law(seed: int, chance: Chance) -> None:
     latency = s.state.finished_s - world.demand.at_s
     changes = np.unique(np.concatenate((world.demand.at_s, s.state.finished_s)))
     twin, area = world.twin(standing), 0.0
-    for i, (since_s, until_s) in enumerate(zip(changes, changes[1:], strict=False)):
+    for i, (since_s, until_s) in enumerate(pairwise(changes.tolist())):
         twin.run_until((since_s + until_s) / 2, retake=i == 0)
         area += twin.state.tally[OPEN] * (until_s - since_s)
     assert area == pytest.approx(latency.sum(), rel=1e-9)
 
 
 @FEW
-@given(seeds, st.builds(Chance, dispatch=dispatches, failures=st.just(False), slow=st.just(False), curves=st.just(False)))
+@given(
+    seeds, st.builds(Chance, dispatch=dispatches, failures=st.just(False), slow=st.just(False), curves=st.just(False))
+)
 def test_service_given_is_service_needed(seed: int, chance: Chance) -> None:
     """Work conservation: what nodes did while busy is what their prompts needed, no more and no less."""
     world = RandomWorld(seed, chance)
@@ -195,9 +204,7 @@ def test_service_given_is_service_needed(seed: int, chance: Chance) -> None:
 @given(seeds, st.booleans())
 def test_a_node_with_work_never_idles(seed: int, stale: bool) -> None:
     """With replicas in place a node is busy exactly when one that knows a single queue would be (Lindley)."""
-    chance = Chance(
-        placing=LOCAL, failures=False, slow=False, curves=False, network=False, tight=False, stale=stale
-    )
+    chance = Chance(placing=LOCAL, failures=False, slow=False, curves=False, network=False, tight=False, stale=stale)
     world = RandomWorld(seed, chance)
     twin = world.twin(np.ones_like(world.wish.goals[0]))
     to_the_end(twin)

@@ -35,11 +35,15 @@ FEW = settings(deadline=None, max_examples=12, derandomize=True, suppress_health
 def scenario(seed: int) -> Scenario:
     """Three or four nodes, as many models; two nodes at most are away at a time, and come back."""
     rng = np.random.default_rng(seed)
-    nodes = [NodeEntry(f"n-{i}", float(rng.uniform(2.0, 5.0)), float(rng.uniform(0.5, 2.0))) for i in range(rng.integers(3, 5))]
+    nodes = [
+        NodeEntry(f"n-{i}", float(rng.uniform(2.0, 5.0)), float(rng.uniform(0.5, 2.0)))
+        for i in range(rng.integers(3, 5))
+    ]
     models = [
         ModelEntry(
             f"m-{i}", Task.TEXT_GENERATION, float(rng.uniform(0.5, 2.0)), LoadTime(float(rng.uniform(1, 20))),
-            MeanService(float(rng.uniform(0.5, 3.0)), float(rng.uniform(0, 2))), max_concurrency=int(rng.integers(1, 4)),
+            MeanService(float(rng.uniform(0.5, 3.0)), float(rng.uniform(0, 2))),
+            max_concurrency=int(rng.integers(1, 4)),
         )
         for i in range(len(nodes))
     ]  # fmt: skip
@@ -77,6 +81,8 @@ def test_no_baseline_loses_a_prompt(name: str, seed: int) -> None:
 @FEW
 @given(st.integers(0, 10**6))
 def test_policies_meet_the_same_prompts(seed: int) -> None:
-    first, second = (run_policy(setting(scenario(seed), seed), name, 1.0).prompts for name in ("round-robin", "marginal"))
+    first, second = (
+        run_policy(setting(scenario(seed), seed), name, 1.0).prompts for name in ("round-robin", "marginal")
+    )
     for name in ("arrived_s", "service_s", "model", "access"):
         assert getattr(first, name).tobytes() == getattr(second, name).tobytes()

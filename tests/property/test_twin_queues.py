@@ -54,7 +54,9 @@ def test_prompts_on_the_network_are_a_heapq(keys: list[float], data: st.DataObje
 
 
 @FEW
-@given(st.integers(1, 9), st.lists(st.tuples(st.integers(0, 8), st.sampled_from([0.0, 1.0, 2.0, math.inf])), max_size=60))
+@given(
+    st.integers(1, 9), st.lists(st.tuples(st.integers(0, 8), st.sampled_from([0.0, 1.0, 2.0, math.inf])), max_size=60)
+)
 def test_the_tournament_knows_the_first_node(nodes: int, changes: list[tuple[int, float]]) -> None:
     leaves = 1 << max(0, (nodes - 1).bit_length())
     tree, times = np.full(2 * leaves, np.inf), np.full(nodes, np.inf)

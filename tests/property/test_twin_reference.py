@@ -1,5 +1,5 @@
-"""The twin's node against a slow one that is written down as the definition says: speed is divided between models with
-running prompts by their shares, a model's part equally among those that run; a queue is in order of arrival."""
+"""The twin's node against a slow one that is written down as the definition says: speed is divided between models
+with running prompts by their shares, a model's part equally among those that run; a queue is in order of arrival."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def test_a_node_is_as_it_is_defined(seed: int) -> None:
     span_s = prompts / speed / rng.uniform(0.3, 2.0)
     slow_s, factor = float(rng.uniform(0, span_s)), float(rng.uniform(0.5, 4.0))
     d = demand_of(
-        np.sort(rng.uniform(0, span_s, prompts)), rng.lognormal(-0.5, 1.0, prompts), model=rng.integers(models, size=prompts)
+        np.sort(rng.uniform(0, span_s, prompts)),
+        rng.lognormal(-0.5, 1.0, prompts),
+        model=rng.integers(models, size=prompts),
     )
     twin = twin_of(physics_for([speed], kinds), d, share=share, events=happenings((slow_s, 2, 0, factor)))
     to_the_end(twin)

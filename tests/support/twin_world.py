@@ -1,4 +1,4 @@
-"""Small worlds for the twin: nodes, kinds of prompts, a demand, what happens; and draws for queues with known answers."""
+"""Small worlds for the twin: nodes, kinds of prompts, a demand, what happens; draws for queues with known answers."""
 
 from __future__ import annotations
 
@@ -77,13 +77,17 @@ def rules_for(
     shedding: bool = False, knob: float = 1.0, sample: int = 32,
 ) -> Rules:  # fmt: skip
     return Rules(
-        dispatch=dispatch, placing=placing, knob=knob, eager=eager, yielding=yielding, shedding=shedding, sample=sample
+        dispatch=dispatch,
+        placing=placing,
+        knob=knob,
+        eager=eager,
+        yielding=yielding,
+        shedding=shedding,
+        sample=sample,
     )
 
 
-def demand_of(
-    at_s: Any, service_s: Any, *, model: Any = 0, access: Any = 0, hint_s: Any = None
-) -> Demand:
+def demand_of(at_s: Any, service_s: Any, *, model: Any = 0, access: Any = 0, hint_s: Any = None) -> Demand:
     """Prompts; scalars are the same for all. hint_s: None: what they need."""
     at = np.asarray(at_s, np.float64)
 
@@ -275,7 +279,6 @@ class RandomWorld:
 
 def state_bytes(state: State) -> dict[str, bytes]:
     """Every array of a state, as bytes."""
-    found = {f"fleet.{name}": array.tobytes() for name, array in zip(state.fleet._fields, state.fleet, strict=True)}
-    return found | {
-        name: array.tobytes() for name, array in zip(state._fields, state, strict=True) if name != "fleet"
-    }
+    found: dict[str, Any] = state._asdict() | {f"fleet.{k}": v for k, v in state.fleet._asdict().items()}
+    del found["fleet"]
+    return {name: array.tobytes() for name, array in found.items()}

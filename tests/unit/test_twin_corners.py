@@ -16,7 +16,9 @@ from tests.support.twin_world import Kind, demand_of, happenings, physics_for, r
 A, B = 0, 1
 
 
-@pytest.mark.xfail(strict=True, reason="_look refreshes only models with running prompts: stale figures of the others stay")
+@pytest.mark.xfail(
+    strict=True, reason="_look refreshes only models with running prompts: stale figures of the others stay"
+)
 def test_figures_are_fresh_again_after_a_stale_spell_on_an_idle_node() -> None:
     # A had 5 s and B 4 s when figures stood still at 1; both idle since 5. At 21 B has 1 s left of a prompt of 20
     # (routed there as B was believed to be done first); the next one should go to A, which is idle.
@@ -36,7 +38,10 @@ def test_a_short_stale_spell_does_not_end_a_long_one() -> None:
     assert twin.state.node.tolist() == [A, B, B]
 
 
-@pytest.mark.xfail(strict=True, reason="LOCAL: a held prompt that nobody can take blocks all others of its model, and nobody loads it")
+@pytest.mark.xfail(
+    strict=True,
+    reason="LOCAL: a held prompt that nobody can take blocks all others of its model, and nobody loads it",
+)
 def test_prompts_of_live_nodes_are_served_while_another_is_down() -> None:
     # Everybody is served where he enters, and A is down for good: B loads for its own prompt, and for A's as well.
     d = demand_of([1.0, 2.0], [1.0, 1.0], access=[A, B])
@@ -48,7 +53,9 @@ def test_prompts_of_live_nodes_are_served_while_another_is_down() -> None:
     assert (twin.state.status != PENDING).all()
 
 
-@pytest.mark.xfail(strict=True, reason="node_down forgets the expected work of prompts on their way there; it may get negative")
+@pytest.mark.xfail(
+    strict=True, reason="node_down forgets the expected work of prompts on their way there; it may get negative"
+)
 def test_work_on_the_way_is_right_after_a_node_down() -> None:
     # Two prompts from B are on their way to A when it goes down, and gets there after it is up again.
     d = demand_of([0.0, 0.3], [1.0, 2.0], access=[B, B])
@@ -130,3 +137,18 @@ def test_a_sample_of_nodes_has_the_access_node() -> None:
     to_the_end(twin)
     assert (twin.state.node == d.access).all()
     assert math.isclose(float((twin.state.finished_s - at_s).max()), 1.0)
+
+
+def test_work_on_the_way_is_right_after_a_drain() -> None:
+    # p0 (9 s) runs at A, p1 (2 s) waits there, p2 (3 s) is on its way from B: a drain at 1 hands p1 back. B is down
+    # until 1.5, so p1 is held; p2 gets to A at 2 and is sent on.
+    d = demand_of([0.0, 0.1, 0.5], [9.0, 2.0, 3.0], access=[A, A, B])
+    events = happenings((0.0, NODE_DOWN, B, 0.0), (1.5, NODE_UP, B, 0.0))
+    twin = twin_of(physics_for([1.0, 1.0], [Kind()]), d, events=events, latency_s=3.0)
+    twin.run_until(1.0, retake=True)
+    assert twin.state.wait_hint_s[A, 0] == pytest.approx(5.0)
+    twin.want(np.array([[False], [True]]))
+    twin.run_until(1.4, retake=True)
+    assert twin.state.wait_hint_s[A, 0] == pytest.approx(3.0)
+    twin.run_until(2.5)
+    assert twin.state.wait_hint_s[A, 0] == 0.0
