@@ -123,9 +123,11 @@ def _row(line: _Line, path: Path, first_s: float, source: str, classes: Mapping[
         kind,
         source,
         prompt.input_tokens,
-        prompt.output_tokens,
+        prompt.output_tokens if prompt.output_tokens is not None else prompt.asked_output_tokens,
         0 if text and prompt.images is None else prompt.images,
-        orjson.dumps({"status": prompt.status.value}).decode(),
+        orjson.dumps(
+            {"status": prompt.status.value} | ({} if prompt.steps is None else {"steps": prompt.steps})
+        ).decode(),
         prompt.model,
         prompt.access_node or None,
         number,
@@ -133,7 +135,7 @@ def _row(line: _Line, path: Path, first_s: float, source: str, classes: Mapping[
 
 
 def _notes(path: Path) -> tuple[str, ...]:
-    notes = ["denoising steps and who asked are not in a run's events, so they are unknown in the trace"]
+    notes = ["who asked is not in a run's events, so it is unknown in the trace"]
     data = path.read_bytes()
     if not data.endswith(b"\n"):
         line = data.count(b"\n") + 1

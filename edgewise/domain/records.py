@@ -24,6 +24,7 @@ class PromptRow:
     ideal_s: expected latency alone on the fastest node; deadline_s: allowed latency; together with the times they
     make every prompt figure of summary.json recomputable. attempts: times it was sent to a node. decision: id of
     the decision whose plan routed it. stream_begun: the first byte of the answer had left when it ended.
+    output_tokens: of the answer; asked_output_tokens: how many it may have at most. steps: denoising steps asked for.
     """
 
     id: str
@@ -44,6 +45,8 @@ class PromptRow:
     output_tokens: int | None = None
     images: int | None = None
     error: str = ""
+    asked_output_tokens: int | None = None
+    steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,4 +98,6 @@ def row_of(prompt: Prompt, finished_s: float | None) -> PromptRow:
         output_tokens=prompt.output_tokens,
         images=size.images or None,
         error=prompt.error,
+        asked_output_tokens=size.output_tokens or None,
+        steps=size.steps or None,
     )
