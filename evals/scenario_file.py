@@ -54,7 +54,7 @@ def parse_scenario(text: str, path: Path) -> Scenario:
     """The scenario in `text`, read from `path` (for messages, and to find trace files)."""
     root, plain = _yaml(text, path)
     try:
-        found = _ADAPTER.validate_python(_without_empty(plain))
+        found = _ADAPTER.validate_python(_with_distributions(_without_empty(plain)))
     except ValidationError as error:
         # A misspelt key is also a missing one; the misspelling says more.
         found_errors = sorted(error.errors(), key=lambda e: e["type"] not in _UNKNOWN)
@@ -143,6 +143,15 @@ def _without_empty(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(k): _without_empty(v) for k, v in value.items() if v is not None}
     return [_without_empty(v) for v in value] if isinstance(value, list) else value
+
+
+def _with_distributions(plain: Any) -> Any:
+    """`distribution` may stand beside service_s as well as in it."""
+    models = plain.get("models") if isinstance(plain, dict) else None
+    for model in models if isinstance(models, list) else ():
+        if isinstance(model, dict) and "distribution" in model and isinstance(model.get("service_s"), dict):
+            model["service_s"].setdefault("distribution", model.pop("distribution"))
+    return plain
 
 
 def _invalid(error: ErrorDetails, root: yaml.Node, path: Path) -> BadInput:

@@ -12,7 +12,7 @@ from edgewise.control.diff import diff
 from edgewise.control.gate import Ruling, judge
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
-from edgewise.control.planning import first_fill, from_case, lease, outlook, schedule, worth
+from edgewise.control.planning import first_fill, from_case, lease, optimise, outlook, schedule, worth
 from edgewise.control.state import Job, NodeBrief, NodeOrder, Proposed
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
@@ -60,9 +60,13 @@ def propose(job: Job, settings: Settings) -> Pool:
         return Pool(incumbent, (), restored, hold)
     same = Proposed("optimiser", replace(plan, id=_plan_id(job, "w")), note="same replicas, new weights and shares")
     offered = [same, *(job.result.plans if job.result else ())]
-    # The planner answers a trigger a slot later; a case that went well can answer at once.
-    if o.trigger in URGENT and o.trigger != "epoch" and (case := worth(job.cases)) is not None:
-        offered.append(from_case(case, o, settings))
+    # The planner in the background answers a slot later, which is long when demand has turned: the optimiser's part
+    # of its answer, and a case that went well, are given at once.
+    if o.trigger in URGENT and o.trigger != "epoch":
+        found = optimise(o, job.track, plan, settings, _plan_id(job, "u"), job.asked, job.future)
+        offered.append(Proposed("optimiser", replace(found, reason=f"placement search after {o.trigger}")))
+        if (case := worth(job.cases)) is not None:
+            offered.append(from_case(case, o, settings))
     numbered = [
         replace(p, plan=replace(p.plan, id=_plan_id(job, f"{p.source[0]}{i}"))) if i else p
         for i, p in enumerate(offered)

@@ -1,4 +1,4 @@
-"""Every policy on a small scenario: nothing is lost, the same again, and nobody is tuned on the evaluation's seeds."""
+"""Every policy on a small scenario: nothing is lost, the same again; no tuning on the evaluation's seeds."""
 
 from __future__ import annotations
 

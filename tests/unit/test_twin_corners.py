@@ -152,3 +152,12 @@ def test_work_on_the_way_is_right_after_a_drain() -> None:
     assert twin.state.wait_hint_s[A, 0] == pytest.approx(3.0)
     twin.run_until(2.5)
     assert twin.state.wait_hint_s[A, 0] == 0.0
+
+
+def test_a_prompt_of_a_node_that_went_down_has_not_started() -> None:
+    d = demand_of([0.0], [5.0])
+    twin = twin_of(physics_for([1.0], [Kind()]), d, events=happenings((1.0, NODE_DOWN, A, 0.0)))
+    twin.run_until(0.5, retake=True)
+    assert twin.state.started_s.tolist() == [0.0]
+    twin.run_until(2.0)
+    assert (twin.state.started_s.tolist(), twin.state.node.tolist()) == ([math.inf], [-1])
