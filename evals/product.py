@@ -68,16 +68,15 @@ class Product:
         observation = observe(self.where, twin, number, self.settings.window_s, ahead_s)
         self.carry = take_result(self.carry, number, self.settings)
         job = take(ticket(self.carry, number, Mode.ACTIVE), observation)
-        if self.clairvoyant:
-            job = replace(job, future=Foresight(twin, self.where))
-        decision = decide(job, self.settings, deploy)
+        future = Foresight(twin, self.where) if self.clairvoyant else None
+        decision = decide(job, self.settings, deploy, future)
         self.decisions.append(decision)
         self.carry = after(self.carry, job, decision)
         if planning_due(self.carry, job, decision, self.settings):
             self.carry = start_planning(self.carry, decision)
             result_id = f"e-{self.carry.epochs:06d}"
             asked = replace(job, incumbent=decision.plan, asked=self.carry.asked, decision_id=result_id)
-            self.carry = replace(self.carry, finished=epoch_plans(asked, (), self.settings, result_id))
+            self.carry = replace(self.carry, finished=epoch_plans(asked, (), self.settings, result_id, future))
         self._apply(twin, decision)
 
     def _apply(self, twin: Twin, decision: Decision) -> None:

@@ -15,36 +15,36 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import aiohttp
 
 from edgewise.compose.daemon import in_daemon
-from edgewise.compose.fidelity_band import Calibrator
 from edgewise.compose.fidelity_cluster import Cluster
 from edgewise.compose.fidelity_stand import SEEDS, Stand
 from edgewise.compose.interruptible import until_signalled
 from edgewise.compose.models import sources_for
 from edgewise.domain.codec import to_plain
 from edgewise.domain.errors import BadInput
-from evals.fidelity.calibration import Calibrated, calibrated
-from evals.fidelity.constants import TURNS, Constants, GatewayDoor, alone, constants, saturate
+from edgewise.domain.model import ServiceProfile
+from evals.fidelity.back_to_back import measure_gap_s
+from evals.fidelity.calibration import first_look
+from evals.fidelity.gateway_door import GatewayDoor, Requests
 from evals.fidelity.page import page
 from evals.fidelity.prompting import calibration_prompts
 from evals.fidelity.report import FORMAT, Band, Fidelity, Held
-from evals.fidelity.twin_side import Costs
 from evals.fidelity.world import FidelityWorld, make_world, placement_for, quota_for, shares_for, with_services
 from evals.profiles.fit import scaled
 from evals.profiles.record import this_machine
 from evals.traces import trace_folder
 from serving.checkpoints import catalogue
-from tools.rundir import LOGS, create_run_dir, read_prompts, write_json
+from tools.rundir import LOGS, create_run_dir, write_json
 
 MODELS = "tiny"
 FILE, PAGE = "fidelity.json", "fidelity.html"
 CALIBRATION_PROMPTS = 8  # per model and block
 WIDE = 0.08  # a band whose interval reaches further than this on each side is run once more …
 AGAIN_UNTIL = 4.0  # … when that can begin before this many times a band's duration
-ROWS_S = 0.1  # until the gateway's last rows are on the disk
 OTHERS = 0.1  # cores; more than this taken by other work is said
 
 
@@ -124,24 +124,26 @@ class _Fidelity:
             await cluster.place(self._placement)
             held = await cluster.hold(self._quota, self._options.by)
             self._say(f"each node is held to {self._quota:.2f} cores by {held.by}")
-            requests = calibration_prompts(world, self._traces, CALIBRATION_PROMPTS, self._options.seed)
-            urls = {m: cluster.urls[next(n for n, ms in self._placement.items() if m in ms)] for m in requests}
-            async with Calibrator(urls, requests) as calibrator:
-                stand = await self._stand(cluster, held, calibrator)
+            connector = aiohttp.TCPConnector(limit=0, force_close=True)  # each prompt on a connection of its own
+            async with aiohttp.ClientSession(connector=connector) as session:
+                stand = await self._stand(cluster, held, session)
                 bands = await self._bands(stand)
             return self._report(stand, bands)
         finally:
             await cluster.stop()
 
-    async def _stand(self, cluster: Cluster, held: Held, calibrator: Calibrator) -> Stand:
-        """Services measured, the gateway up and believing them, and what a prompt costs besides."""
+    async def _stand(self, cluster: Cluster, held: Held, session: aiohttp.ClientSession) -> Stand:
+        """The gateway up, believing what was measured, and the first calibration."""
         self._say("measuring services")
-        await calibrator.block()
-        world = await self._believed(cluster, calibrated(calibrator.blocks))
+        requests = calibration_prompts(cluster.world, self._traces, CALIBRATION_PROMPTS, self._options.seed)
+        urls = {m: cluster.urls[next(n for n, ms in self._placement.items() if m in ms)] for m in requests}
+        world = await self._believed(cluster, await first_look(session, urls, requests), requests)
+        gap_s = await measure_gap_s(session, urls, requests)
         url = await cluster.serve(world.world.models)
-        self._say("measuring what a prompt costs besides its service")
-        fixed = await self._constants(cluster, url, calibrator)
-        return Stand(cluster, held, world, url, fixed, calibrator)
+        door = GatewayDoor(session, url, cluster.cpu_s, cluster.clock.now_s)
+        stand = Stand(cluster, held, world, url, door, requests, gap_s)
+        await stand.calibrate()
+        return stand
 
     async def _bands(self, stand: Stand) -> tuple[Band, ...]:
         for load in self._options.bands:
@@ -161,43 +163,33 @@ class _Fidelity:
         await stand.band(load, self._options.duration_s, self._options.seed, self._say)
 
     def _report(self, stand: Stand, bands: tuple[Band, ...]) -> Fidelity:
-        found = calibrated(stand.calibrator.blocks)
-        costs = stand.costs(found, dict.fromkeys(found.shape, 1.0))
+        found, fixed = stand.measured()
         return Fidelity(
             format=FORMAT,
             machine=this_machine(),
             held=stand.held,
             placement=self._placement,
             shares=stand.world.shares,
-            services=costs.services(),
-            constants=stand.fixed,
+            services=stand.costs(found, fixed, dict.fromkeys(found.shape, 1.0)).services(),
+            worst_fit=found.worst_fit,
+            crowding=found.crowding,
+            constants=fixed,
             bands=bands,
             seeds=SEEDS,
             wall_s=time.monotonic() - self._began_s,
-            notes=self._notes(bands, costs),
+            notes=self._notes(bands),
         )
 
-    async def _believed(self, cluster: Cluster, found: Calibrated) -> FidelityWorld:
-        """The world as the gateway will believe it, and the nodes' shares set."""
-        core = {m: scaled(p, self._quota) for m, p in found.shape.items()}
-        models = with_services(self._models, core)
-        # The mean stands in for prompts that a node's report missed.
-        models = tuple(replace(m, mean_service_s=found.means[m.id] * self._quota) for m in models)
-        shares = shares_for(found.means)
+    async def _believed(
+        self, cluster: Cluster, services: dict[str, ServiceProfile], requests: Requests
+    ) -> FidelityWorld:
+        """The world as the gateway will believe it, in core seconds, and the nodes' shares set."""
+        core = {m: scaled(p, self._quota) for m, p in services.items()}
+        means = {m: fmean(core[m].expected_s(r.size) for r in several) for m, several in requests.items()}
+        models = tuple(replace(m, mean_service_s=means[m.id]) for m in with_services(self._models, core))
+        shares = shares_for(means)
         await cluster.share({node: {m: shares[m] for m in ms} for node, ms in self._placement.items()})
         return FidelityWorld(replace(cluster.world, models=models), self._placement, shares)
-
-    async def _constants(self, cluster: Cluster, url: str, calibrator: Calibrator) -> Constants:
-        requests, services = calibrator.requests, calibrated(calibrator.blocks).shape
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            door = GatewayDoor(session, url, "constants")
-            one, many = [*await alone(door, requests)], []
-            for _ in range(TURNS):
-                many.append(await saturate(door, requests, cluster.cpu_s, cluster.clock.now_s))
-                one += await alone(door, requests)
-        await asyncio.sleep(ROWS_S)
-        return constants(one, many, read_prompts(self._run_dir), services)
 
     def _again(self, bands: tuple[Band, ...]) -> float | None:
         """The load to run once more; None when each is clear enough, or it is late."""
@@ -206,14 +198,10 @@ class _Fidelity:
             return None
         return max(wide, key=lambda b: b.half_width).asked_load
 
-    def _notes(self, bands: tuple[Band, ...], costs: Costs) -> tuple[str, ...]:
+    def _notes(self, bands: tuple[Band, ...]) -> tuple[str, ...]:
         notes = []
         if self._traces is None:
             notes.append("no recorded traces here: generated prompts were sent")
-        if costs.host_cores is not None:
-            notes.append(
-                f"with all nodes busy they get {costs.host_cores:.2f} cores together, less than their quotas"
-            )
         if any(b.others_cores > OTHERS for b in bands):
             notes.append("other work ran on this machine meanwhile: measure again when it is quiet")
         return tuple(notes)

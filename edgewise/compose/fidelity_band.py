@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import aiohttp
 import numpy as np
@@ -17,11 +17,8 @@ from edgewise.domain.errors import RunFailed
 from edgewise.domain.records import PromptRow, PromptStatus
 from edgewise.domain.world import World
 from edgewise.twin.demand import Floats
-from evals.calibrate import Point
-from evals.fidelity.calibration import measure_block
 from evals.fidelity.cpu import others_cores, process_cpu_s, usage
 from evals.fidelity.twin_side import Costs, SentPrompts
-from evals.prompts import PromptRequest
 from evals.replayer import WorkloadRow, replay
 from serving.gateway.bodies import cut, read_ask
 from tools.rundir import read_prompts
@@ -52,28 +49,6 @@ class BandSent:
                 expected_s = [spec.expected_service_s(self.prompts.sizes[p]) for p in mine]
                 found[spec.id] = (self.service_s[spec.id], float(np.mean(expected_s)) * costs.level[spec.id])
         return found
-
-
-@dataclass(slots=True)
-class Calibrator:
-    """Calibration prompts whenever asked. `blocks` holds all that was measured."""
-
-    urls: Mapping[str, str]
-    requests: Mapping[str, Sequence[PromptRequest]]
-    blocks: list[dict[str, tuple[Point, ...]]] = field(default_factory=list)
-    _session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Calibrator:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    async def block(self) -> None:
-        assert self._session is not None
-        self.blocks.append(await measure_block(self._session, self.urls, self.requests))
 
 
 async def send_band(

@@ -21,6 +21,7 @@ KEPT_LIFTS = 32
 # The incumbent is in trouble when its predicted objective, which is 1 at best, is so many times as far above 1 as
 # when the planner last looked, and by at least this much.
 TROUBLE_TIMES, TROUBLE_LEAST = 2.0, 0.25
+USED_TO = 0.2
 LIFTS_BUDGET = frozenset({"demand-shift", "node-loss", "waiting-without-replica"})
 
 
@@ -29,7 +30,7 @@ class Carry:
     """plan: in effect (None before the first active decision). asked: loads and drops asked for in `asked_epoch`.
     finished: the newest epoch result; result: the one slots take now. decisions, epochs: how many were started.
     rests_until: epoch up to which a demoted language model is not asked. calm: the incumbent's predicted objective
-    when the planner was last started."""
+    in quiet times."""
 
     plan: Plan | None = None
     track: Track = field(default_factory=Track)
@@ -98,9 +99,11 @@ def planning_due(carry: Carry, job: Job, decision: Decision | None, settings: Se
 
 
 def start_planning(carry: Carry, decision: Decision | None) -> Carry:
-    """The carry once the planner has been started: one more epoch, and how calm it is now."""
-    calm = predicted(decision) if decision is not None else None
-    return replace(carry, epochs=carry.epochs + 1, calm=carry.calm if calm is None else calm)
+    """The carry once the planner has been started: one more epoch, and how calm it is. Trouble is got used to slowly,
+    so that the planner goes on looking while it lasts; calm is believed at once."""
+    now = predicted(decision) if decision is not None else None
+    calm = carry.calm if now is None else min(now, carry.calm + USED_TO * (now - carry.calm))
+    return replace(carry, epochs=carry.epochs + 1, calm=calm)
 
 
 def predicted(decision: Decision) -> float | None:

@@ -13,7 +13,7 @@ from edgewise.control.gate import Ruling, judge
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
 from edgewise.control.planning import first_fill, from_case, lease, optimise, outlook, schedule, worth
-from edgewise.control.state import Job, NodeBrief, NodeOrder, Proposed
+from edgewise.control.state import Future, Job, NodeBrief, NodeOrder, Proposed
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Candidate, ChangeOutcome, Decision, LlmUse, Mode, Rung, Verdict
@@ -35,14 +35,14 @@ class Pool:
     hold: str = ""
 
 
-def decide(job: Job, settings: Settings, arrange: Arrange) -> Decision:
-    """The whole decision; `arrange` is the deployment agent. Nothing is carried out."""
-    pool = schedule_pool(job, propose(job, settings), settings)
+def decide(job: Job, settings: Settings, arrange: Arrange, future: Future | None = None) -> Decision:
+    """The whole decision; `arrange` is the deployment agent. Nothing is carried out. future: see state.Future."""
+    pool = schedule_pool(job, propose(job, settings, future), settings)
     orders = [arrange(b) for b in briefs(job, pool, settings)]
-    return rule(job, pool, orders, settings)
+    return rule(job, pool, orders, settings, future)
 
 
-def propose(job: Job, settings: Settings) -> Pool:
+def propose(job: Job, settings: Settings, future: Future | None = None) -> Pool:
     """The incumbent, and as challengers the same replicas with fresh weights and each plan of the epoch result."""
     o = job.observation
     if job.incumbent is None:
@@ -63,7 +63,7 @@ def propose(job: Job, settings: Settings) -> Pool:
     # The planner in the background answers a slot later, which is long when demand has turned: the optimiser's part
     # of its answer, and a case that went well, are given at once.
     if o.trigger in URGENT and o.trigger != "epoch":
-        found = optimise(o, job.track, plan, settings, _plan_id(job, "u"), job.asked, job.future)
+        found = optimise(o, job.track, plan, settings, _plan_id(job, "u"), job.asked, future)
         offered.append(Proposed("optimiser", replace(found, reason=f"placement search after {o.trigger}")))
         if (case := worth(job.cases)) is not None:
             offered.append(from_case(case, o, settings))
@@ -122,13 +122,15 @@ def briefs(job: Job, pool: Pool, settings: Settings) -> tuple[NodeBrief, ...]:
     return tuple(out)
 
 
-def rule(job: Job, pool: Pool, orders: Sequence[NodeOrder], settings: Settings) -> Decision:
+def rule(
+    job: Job, pool: Pool, orders: Sequence[NodeOrder], settings: Settings, future: Future | None = None
+) -> Decision:
     """The gate's word: vetoes obeyed, plans compared on fresh draws, the decision put together."""
     if pool.hold and not pool.restored:
         return hold(job, pool.hold, settings, pool.incumbent.plan)
     if pool.hold or job.incumbent is None:
         return _only(job, pool, orders)
-    ahead = outlook(job.observation, job.track, settings, future=job.future)
+    ahead = outlook(job.observation, job.track, settings, future=future)
     challengers = tuple(obey(p, orders, job, ahead, settings) for p in pool.challengers)
     ruling = judge(
         pool.incumbent,

@@ -22,7 +22,13 @@ TIME_CONSTANT = 1.0
 SHIFT_SIGMA = 4.0
 SHIFT_COUNT = 6
 SHIFT_GAIN = 0.5
-MOST_DISPERSION = 10.0
+MOST_DISPERSION = 50.0
+SHIFT_LEARNS, SHIFT_MOST = 0.3, 10.0
+# Of what a rate is above its usual, at least so much is expected to last over a planning horizon: bursts end, shifts
+# stay. The less a kind comes in bursts, the more it is.
+LASTING = 0.5
+# The usual rate's time constant in windows.
+USUAL_CONSTANT = 8.0
 # Recorded traces of text, captions and images all arrive in bursts; Poisson until proved otherwise would be naive.
 PRIOR_DISPERSION = 2.0
 # Before any prompt came: each kind is expected to bring the same work, to half the capacity.
@@ -33,12 +39,18 @@ LEAST_ARRIVALS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What is followed of one (access node, model): rate per second, its trend per slot."""
+    """What is followed of one (access node, model): rate per second, its trend per slot; usual: the rate it returns
+    to after a burst (None: as the rate)."""
 
     access_node: str
     model: str
     rate: float
     trend: float = 0.0
+    usual: float | None = None
+
+    @property
+    def base(self) -> float:
+        return self.rate if self.usual is None else self.usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,7 @@ def follow(track: Track, observation: Observation) -> Track:
         return track
     step_s = min(window_s, at_s - track.at_s) if track.levels else window_s
     gain = 1 - math.exp(-step_s / (TIME_CONSTANT * window_s))
+    slow = 1 - math.exp(-step_s / (USUAL_CONSTANT * window_s))
     old = {(x.access_node, x.model): x for x in track.levels}
     keys = sorted(set(old) | set(counts))
     levels: list[Level] = []
@@ -106,11 +119,20 @@ def follow(track: Track, observation: Observation) -> Track:
             rate, was = counts.get(k, 0) / window_s, old.get(k, Level(*k, 0.0))
             if not track.levels:
                 levels.append(Level(*k, rate))
-            elif shifted:
-                levels.append(Level(*k, was.rate + max(gain, SHIFT_GAIN) * (rate - was.rate)))
+                continue
+            # A kind that comes in bursts anyway has not shifted for good when it comes in one.
+            lasting = max(slow, SHIFT_GAIN / spread.dispersion) if shifted else slow
+            usual = was.base + lasting * (rate - was.base)
+            if shifted:
+                levels.append(Level(*k, was.rate + max(gain, SHIFT_GAIN) * (rate - was.rate), usual=usual))
             else:
-                levels.append(_moved(was, rate, gain, window_s))
-        spread = _respread(spread, model, expected, seen, gain, step_s, window_s) if track.levels else Spread(model)
+                levels.append(replace(_moved(was, rate, gain, window_s), usual=usual))
+        # A shift is no dispersion; but what comes in bursts looks like one at first, and must be able to show it.
+        learns, most = (SHIFT_LEARNS * gain, SHIFT_MOST) if shifted else (gain, MOST_DISPERSION)
+        if track.levels:
+            spread = _respread(spread, model, expected, seen, learns, most, step_s, window_s)
+        else:
+            spread = Spread(model)
         spreads.append(replace(spread, seen_s=window_s / 2) if shifted or not track.levels else spread)
     return Track(at_s, tuple(levels), tuple(spreads))
 
@@ -124,7 +146,9 @@ def forecast(track: Track, p: Problem, window_s: float) -> Forecast:
     bursts = np.full(len(p.models), PRIOR_DISPERSION)
     for x in track.levels:
         if x.access_node in at_access and x.model in at_model:
-            ahead = min(max(x.rate + x.trend, 0.5 * x.rate), 2.0 * x.rate)
+            soon = min(max(x.rate + x.trend, 0.5 * x.rate), 2.0 * x.rate)
+            lasting = LASTING + (1 - LASTING) / _spread(track, x.model).dispersion
+            ahead = x.base + lasting * (soon - x.base)
             mean[at_access[x.access_node], at_model[x.model]] = ahead
     if mean.sum() <= 0:
         prior = PRIOR_LOAD * p.capacity / len(p.models) / p.service
@@ -178,9 +202,16 @@ def _moved(level: Level, rate: float, gain: float, window_s: float) -> Level:
 
 
 def _respread(
-    spread: Spread, model: str, expected: float, seen: float, gain: float, step_s: float, window_s: float
+    spread: Spread,
+    model: str,
+    expected: float,
+    seen: float,
+    gain: float,
+    most: float,
+    step_s: float,
+    window_s: float,
 ) -> Spread:
-    measured = min(MOST_DISPERSION, (seen - expected) ** 2 / max(1.0, expected))
+    measured = min(most, (seen - expected) ** 2 / max(1.0, expected))
     dispersion = spread.dispersion + 0.3 * gain * (measured - spread.dispersion)
     longest = 3 * TIME_CONSTANT * window_s
     return Spread(model, max(1.0, dispersion), min(longest, spread.seen_s + step_s))

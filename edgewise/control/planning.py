@@ -130,10 +130,12 @@ def optimise(
     return finalists[int(np.argmin(rehearse(finalists).mean(axis=1)))]
 
 
-def epoch_plans(job: Job, cases: Sequence[RecalledCase], settings: Settings, result_id: str) -> EpochResult:
+def epoch_plans(
+    job: Job, cases: Sequence[RecalledCase], settings: Settings, result_id: str, future: Future | None = None
+) -> EpochResult:
     """The optimiser's part of an epoch: its plan, and the placement of the nearest case that went well."""
     o = job.observation
-    best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked, job.future)
+    best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked, future)
     plans = [Proposed("optimiser", replace(best, reason="placement search"))]
     if (case := worth(cases)) is not None:
         plans.append(from_case(case, o, settings))

@@ -71,8 +71,7 @@ class Ticket:
 @dataclass(frozen=True, slots=True)
 class Job:
     """All inputs of one decision; fields as in Ticket. The same job gives the same decision. track: demand as
-    followed up to and including `observation`. cases: recalled, nearest first. future: demand that is known (only in
-    evaluations)."""
+    followed up to and including `observation`. cases: recalled, nearest first."""
 
     decision_id: str
     observation: Observation
@@ -84,7 +83,6 @@ class Job:
     asked: int = 0
     notes: tuple[str, ...] = ()
     cases: tuple[RecalledCase, ...] = ()
-    future: Future | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The event loop. At one instant: nodes first (lowest number first), then happenings, then prompts that come off the
-network, then arrivals (in the order of the demand). Each event changes one node or sends one prompt."""
+network, then arrivals (in the order of the demand), then held prompts that are given up. Each event changes one node
+or sends one prompt."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from edgewise.twin.arrays import (
 from edgewise.twin.demand import NODE_DOWN, NODE_SLOW, NODE_UP, Demand, Happenings
 from edgewise.twin.place import end_load, hold, node_down, node_up, pursue_goal, unload
 from edgewise.twin.queues import first_node, pop_transit
-from edgewise.twin.send import arrive_there, review, send, serve_wanted
+from edgewise.twin.send import arrive_there, next_late, review, send, serve_wanted, shed_late
 from edgewise.twin.serve import finish_first, reshare, see, start_waiting, sync
 
 
@@ -49,7 +50,8 @@ def advance(ph: Physics, d: Demand, h: Happenings, s: State, r: Rules, until_s: 
         transit_s = s.transit_s[0] if s.tally[IN_TRANSIT] > 0 else math.inf
         k = s.tally[NEXT_HAPPENING]
         happens_s = h.at_s[k] if k < happenings else math.inf
-        now_s = min(min(node_s, arrival_s), min(transit_s, happens_s))
+        late_s, late = next_late(ph, d, s, r)
+        now_s = min(min(min(node_s, arrival_s), min(transit_s, happens_s)), max(late_s, s.clock[0]))
         if now_s >= until_s:
             s.clock[0] = until_s if until_s < math.inf else s.clock[0]
             return False
@@ -64,12 +66,15 @@ def advance(ph: Physics, d: Demand, h: Happenings, s: State, r: Rules, until_s: 
             pop_transit(s.transit_s, s.transit_prompt, s.tally[IN_TRANSIT])
             s.tally[IN_TRANSIT] -= 1
             arrive_there(ph, d, s, r, p, now_s)
+        elif arrival_s > now_s:
+            shed_late(ph, d, s, late, now_s)
         else:
             s.tally[NEXT_ARRIVAL] += 1
             s.tally[OPEN] += 1
             s.tally[EVENTS] += 1
             # Who waits already goes first.
-            if s.held_count[d.model[i]] > 0 or not send(ph, d, s, r, i, now_s):
+            waits = r.placing != LOCAL and s.held_count[d.model[i]] > 0
+            if waits or not send(ph, d, s, r, i, now_s):
                 hold(s, d.model[i], i)
         if ph.cores < math.inf:
             share_cores(ph, s, now_s)
@@ -127,7 +132,7 @@ def happen(ph: Physics, d: Demand, s: State, r: Rules, kind: int, n: int, value:
                 sync(s, k, now_s)
                 for m in range(ph.need.shape[0]):
                     see(ph, s, k, m, now_s)
-                s.stale_until_s[k] = now_s + value
+                s.stale_until_s[k] = max(s.stale_until_s[k], now_s + value)
     _follow_up(ph, d, s, r, yes(), now_s)
 
 

@@ -28,7 +28,7 @@ from edgewise.twin.arrays import (
 )
 from edgewise.twin.demand import Demand
 from edgewise.twin.draws import normal
-from edgewise.twin.queues import pop
+from edgewise.twin.queues import pop, push
 from edgewise.twin.serve import deactivate, reshare, see, start_waiting, sync
 
 EPS = 1e-9
@@ -187,19 +187,28 @@ def node_down(ph: Physics, d: Demand, s: State, n: int, now_s: float) -> None:
     """All that ran or waited there starts again from its access node, oldest first; replicas are lost."""
     sync(s, n, now_s)
     for m in range(ph.need.shape[0]):
+        lost = plain(-1)
         while s.run_root[n, m] >= 0:
             p = s.run_root[n, m]
             s.run_root[n, m] = pop(s.left, s.right, s.key, p)
             s.started_s[p] = math.inf
-            hold(s, m, p)
+            s.key[p] = d.at_s[p]
+            lost = push(s.left, s.right, s.key, lost, p)
         while s.wait_root[n, m] >= 0:
             p = s.wait_root[n, m]
             s.wait_root[n, m] = pop(s.left, s.right, s.key, p)
+            s.wait_hint_s[n, m] -= d.hint_s[p]
+            s.key[p] = d.at_s[p]
+            lost = push(s.left, s.right, s.key, lost, p)
+        while lost >= 0:
+            p = lost
+            lost = pop(s.left, s.right, s.key, p)
             hold(s, m, p)
         if s.running[n, m] > 0:
             deactivate(s, n, m)
         s.running[n, m] = s.waiting[n, m] = 0
-        s.wait_hint_s[n, m] = 0.0
+        if s.transit[n, m] == 0:
+            s.wait_hint_s[n, m] = 0.0
         if s.fleet.state[n, m] == LOADING or s.fleet.state[n, m] == READY:
             _drop_holder(s, n, m)
         s.fleet.state[n, m] = ABSENT
@@ -254,6 +263,26 @@ def _spare(ph: Physics, s: State, n: int, last_too: bool) -> float:
 def could_fit(ph: Physics, s: State, n: int, m: int, last_too: bool) -> bool:
     """Whether m would fit on n once idle replicas there are gone."""
     return bool(s.free[n] + _spare(ph, s, n, last_too) >= ph.need[m] - EPS)
+
+
+@njit(**KERNEL)
+def make_way(ph: Physics, d: Demand, s: State, m: int, now_s: float) -> None:
+    """ON_DEMAND: m stands nowhere, prompts wait for it, and no node has idle replicas enough to give up. The replica
+    with the least work whose model has another drains, where that makes room; one at a time."""
+    nodes, models = s.goal.shape
+    victim, least = plain(-1), math.inf
+    for n in range(nodes):
+        if not s.fleet.alive[n]:
+            continue
+        room = s.free[n] + _spare(ph, s, n, yes())
+        for k in range(models):
+            if s.fleet.state[n, k] == DRAINING:
+                return
+            fits = room + ph.need[k] >= ph.need[m] - EPS and s.fleet.state[n, k] == READY and not idle(s, n, k)
+            if fits and s.holder_count[k] > 1 and s.fleet.work_s[n, k] < least:
+                victim, least = n * models + k, s.fleet.work_s[n, k]
+    if victim >= 0:
+        drain(ph, d, s, victim // models, victim % models, now_s, not yes())
 
 
 @njit(**KERNEL)

@@ -61,7 +61,9 @@ class Twin:
     def stuck(self) -> bool:
         """Nothing will happen any more, though prompts are open: nobody is there to serve them."""
         s = self.state
-        ended = s.tally[NEXT_ARRIVAL] == len(self.demand.at_s) and s.tally[NEXT_HAPPENING] == len(self.happenings.at_s)
+        ended = s.tally[NEXT_ARRIVAL] == len(self.demand.at_s) and s.tally[NEXT_HAPPENING] == len(
+            self.happenings.at_s
+        )
         return bool(ended and s.tally[IN_TRANSIT] == 0 and np.isinf(s.tree[1]))
 
     def stand(self, placement: Bools) -> None:

@@ -6,7 +6,16 @@ import math
 
 from numba import njit
 
-from edgewise.policy.dispatch import ABSENT, LOADING, MARGINAL, READY, choose_among, note_sent
+from edgewise.policy.dispatch import (
+    ABSENT,
+    LOADING,
+    MARGINAL,
+    READY,
+    ROUND_ROBIN,
+    SLOT_WEIGHTS,
+    choose_among,
+    note_sent,
+)
 from edgewise.policy.kernel import INLINE, KERNEL
 from edgewise.policy.literals import plain, yes
 from edgewise.twin.arrays import (
@@ -23,7 +32,7 @@ from edgewise.twin.arrays import (
 )
 from edgewise.twin.demand import Demand
 from edgewise.twin.draws import uniform
-from edgewise.twin.place import could_fit, drain, hold, idle, make_room, start_load
+from edgewise.twin.place import could_fit, drain, hold, idle, make_room, make_way, start_load
 from edgewise.twin.queues import push, push_transit
 from edgewise.twin.serve import reshare, see, start_waiting, sync, trip_there
 
@@ -36,25 +45,31 @@ def send(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> bo
     access, m, hint_s = d.access[p], d.model[p], d.hint_s[p]
     left_s = ph.deadline_s[m] - (now_s - d.at_s[p]) if r.shedding else math.inf
     node, own_s = plain(-1), math.inf
-    if r.placing == LOCAL and s.fleet.alive[ph.local_node[access, m]]:
-        node = ph.local_node[access, m]
-        if r.shedding:
+    if r.placing == LOCAL:
+        node = _nearest(ph, s, access, m)
+        if r.shedding and node >= 0:
             own_s = _local_own(ph, s, node, m, hint_s, now_s)
     else:
         count, sampled = _candidates(ph, s, r, p, access, m, now_s)
         nodes = s.picked if sampled else s.holders[m]
         draw = uniform(ph.seed, p, s.attempts[p], 7)
-        choice = choose_among(
-            r.dispatch, s.fleet, access, m, hint_s, s.nobody, yes(), left_s if r.dispatch == MARGINAL else math.inf,
-            draw, s.turn[m], r.knob, nodes, count, s.ranks,
-        )  # fmt: skip
-        node, own_s = choice.node, choice.own_s
+        # Who looks at costs counts the rest of a load as one; the others take a loading replica when none is ready.
+        for loading_too in range(0 if r.dispatch in (ROUND_ROBIN, SLOT_WEIGHTS) else 1, 2):
+            choice = choose_among(
+                r.dispatch, s.fleet, access, m, hint_s, s.nobody, loading_too == 1,
+                left_s if r.dispatch == MARGINAL else math.inf, draw, s.turn[m], r.knob, nodes, count, s.ranks,
+            )  # fmt: skip
+            node, own_s = choice.node, choice.own_s
+            if node >= 0:
+                break
         if r.placing == ON_DEMAND and own_s * r.eager > ph.load_mean[m]:
-            fresh, fresh_s = _best_fresh(ph, s, access, m, hint_s, node < 0)
+            fresh, fresh_s = _best_fresh(ph, s, access, m, hint_s, node < 0, now_s)
             if fresh >= 0 and fresh_s < own_s * r.eager:
                 make_room(ph, s, fresh, m, now_s, node < 0)
                 start_load(ph, s, fresh, m, now_s)
                 node, own_s = fresh, fresh_s
+            elif fresh < 0 and node < 0:
+                make_way(ph, d, s, m, now_s)
     if node < 0:
         return False
     if own_s > left_s:
@@ -71,16 +86,29 @@ def _candidates(ph: Physics, s: State, r: Rules, p: int, access: int, m: int, no
     held = s.holder_count[m]
     sampled = held > r.sample
     count = r.sample if sampled else held
+    if sampled:
+        # Evenly spaced from a random start, so none twice and in ascending order; the access node takes the place of
+        # the next above it.
+        step = held / count
+        start = uniform(ph.seed, p, 0, 11) * step
+        placed = s.fleet.state[access, m] != READY and s.fleet.state[access, m] != LOADING
+        for i in range(count):
+            n = s.holders[m, min(int(start + i * step), held - 1)]
+            if not placed and (n >= access or i == count - 1):
+                n, placed = access, yes()
+            s.picked[i] = n
     for i in range(count):
-        if sampled:
-            s.picked[i] = s.holders[m, int(uniform(ph.seed, p, i, 11) * held)]
         _look(ph, s, s.picked[i] if sampled else s.holders[m, i], m, now_s)
     return count, sampled
 
 
 @njit(**INLINE)
 def _look(ph: Physics, s: State, n: int, m: int, now_s: float) -> None:
-    """Bring what the dispatcher knows of a node up to now."""
+    """Bring what the dispatcher knows of a node up to now; all of it when a spell of stale figures is over."""
+    if s.stale_until_s[n] > -math.inf and s.stale_until_s[n] <= now_s:
+        s.stale_until_s[n] = -math.inf
+        for k in range(ph.need.shape[0]):
+            see(ph, s, n, k, now_s)
     for i in range(s.active_count[n]):
         see(ph, s, n, s.active[n, i], now_s)
     if s.fleet.state[n, m] == LOADING:
@@ -89,13 +117,16 @@ def _look(ph: Physics, s: State, n: int, m: int, now_s: float) -> None:
 
 
 @njit(**KERNEL)
-def _best_fresh(ph: Physics, s: State, access: int, m: int, hint_s: float, alone: bool) -> tuple[int, float]:
+def _best_fresh(
+    ph: Physics, s: State, access: int, m: int, hint_s: float, alone: bool, now_s: float
+) -> tuple[int, float]:
     """The node where a new replica would answer the prompt soonest, and when; -1 when none has room for it. alone:
     the model stands nowhere, so that even another's last replica may go."""
     best, best_s = plain(-1), math.inf
     for n in range(ph.memory.shape[0]):
         if not s.fleet.alive[n] or s.fleet.state[n, m] != ABSENT:
             continue
+        _look(ph, s, n, m, now_s)
         backlog = 0.0
         for k in range(ph.need.shape[0]):
             backlog += s.fleet.work_s[n, k]
@@ -106,6 +137,20 @@ def _best_fresh(ph: Physics, s: State, access: int, m: int, hint_s: float, alone
         if takes_s < best_s and could_fit(ph, s, n, m, alone):
             best, best_s = n, takes_s
     return best, best_s
+
+
+@njit(**KERNEL)
+def _nearest(ph: Physics, s: State, access: int, m: int) -> int:
+    """LOCAL: the access node, or else the nearest live node that the model fits on; -1 for none."""
+    best = ph.local_node[access, m]
+    if s.fleet.alive[best]:
+        return best
+    best = plain(-1)
+    for n in range(ph.memory.shape[0]):
+        fits = s.fleet.alive[n] and ph.memory[n] >= ph.need[m]
+        if fits and (best < 0 or s.fleet.latency_s[access, n] < s.fleet.latency_s[access, best]):
+            best = n
+    return best
 
 
 @njit(**KERNEL)
@@ -208,9 +253,34 @@ def review(ph: Physics, d: Demand, s: State, r: Rules, now_s: float) -> None:
             p = s.held_first[m]
             if not send(ph, d, s, r, p, now_s):
                 break
-            s.held_first[m] = s.next_held[p]
-            s.held_count[m] -= 1
-            s.tally[HELD] -= 1
+            _let_go(s, m)
+
+
+@njit(**INLINE)
+def _let_go(s: State, m: int) -> None:
+    """The first held prompt of the model is held no more."""
+    s.held_first[m] = s.next_held[s.held_first[m]]
+    s.held_count[m] -= 1
+    s.tally[HELD] -= 1
+
+
+@njit(**KERNEL)
+def next_late(ph: Physics, d: Demand, s: State, r: Rules) -> tuple[float, int]:
+    """(when, model): under shedding, the first held prompt to be past its deadline; (inf, -1) for none."""
+    least, which = math.inf, plain(-1)
+    if r.shedding and s.tally[HELD] > 0:
+        for m in range(ph.need.shape[0]):
+            if s.held_count[m] > 0 and d.at_s[s.held_first[m]] + ph.deadline_s[m] < least:
+                least, which = d.at_s[s.held_first[m]] + ph.deadline_s[m], m
+    return least, which
+
+
+@njit(**KERNEL)
+def shed_late(ph: Physics, d: Demand, s: State, m: int, now_s: float) -> None:
+    """The model's first held prompt is past its deadline: it would be answered too late, whoever came."""
+    p = s.held_first[m]
+    _let_go(s, m)
+    _shed(ph, d, s, p, now_s)
 
 
 @njit(**KERNEL)

@@ -18,7 +18,7 @@ from edgewise.twin.arrays import COMPLETED, EVENTS, OPEN, Physics, State
 from edgewise.twin.demand import Demand
 from edgewise.twin.queues import pop, push, set_time
 
-LEAST_SHARE = 1e-3  # as policy.share: a smaller one would stand still for minutes
+LEAST_SHARE = 1e-3  # of the largest, as in policy.share: a smaller one would stand still for minutes
 
 
 @njit(**INLINE)
@@ -51,9 +51,11 @@ def sync(s: State, n: int, now_s: float) -> None:
 @njit(**KERNEL)
 def reshare(ph: Physics, s: State, n: int) -> None:
     """New rates at n, and its next event, after something there has changed. The node must be synced."""
-    total = 0.0
+    total, largest = 0.0, 0.0
     for i in range(s.active_count[n]):
-        total += max(s.fleet.share[n, s.active[n, i]], LEAST_SHARE)
+        largest = max(largest, s.fleet.share[n, s.active[n, i]])
+    for i in range(s.active_count[n]):
+        total += max(s.fleet.share[n, s.active[n, i]], LEAST_SHARE * largest)
     models = ph.need.shape[0]
     speed = s.speed[n] * s.clock[2]
     least, which = math.inf, -1
@@ -61,7 +63,7 @@ def reshare(ph: Physics, s: State, n: int) -> None:
         m = s.active[n, i]
         many = s.running[n, m]
         together = ph.curve[m, min(many, ph.curve.shape[1]) - 1]
-        rate = speed * max(s.fleet.share[n, m], LEAST_SHARE) / total * together / many
+        rate = speed * max(s.fleet.share[n, m], LEAST_SHARE * largest) / total * together / many
         s.rate[n, m] = rate
         at_s = s.synced_s[n] + max(s.key[s.run_root[n, m]] - s.given_s[n, m], 0.0) / rate
         if at_s < least or (at_s == least and m < which):

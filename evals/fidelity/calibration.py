@@ -3,6 +3,9 @@
 A machine does not stay the same: what else runs on it, its clock and its caches change what a prompt takes. So each
 model answers a few prompts, always the same ones, before and after every band. All blocks together say how service
 goes by size; the two blocks around a band say how fast the machine was then. No prompt of a band has a part in it.
+
+Services are longer when everything is busy, as caches are shared and models take turns. Each block measures prompts
+alone and prompts with all nodes busy, in turn; in a band the truth lies between, by how busy it is.
 """
 
 from __future__ import annotations
@@ -16,59 +19,96 @@ import aiohttp
 
 from edgewise.domain.model import ServiceProfile
 from evals.calibrate import Point
+from evals.fidelity.gateway_door import GatewayDoor, Requests, Saturated, Sent
 from evals.profiles.door import NodeDoor
-from evals.profiles.fit import fit_mean
-from evals.prompts import PromptRequest
+from evals.profiles.fit import fit_mean, lack_of_fit
 
-Block = Mapping[str, tuple[Point, ...]]
+SATURATED_S = 4.5
+SETTLE_S = 1.0  # of it
 
 
-async def measure_block(
-    session: aiohttp.ClientSession, urls: Mapping[str, str], requests: Mapping[str, Sequence[PromptRequest]]
-) -> dict[str, tuple[Point, ...]]:
-    """Every request once, alone, on the node at urls[model]."""
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Prompts alone, half of them before and half after those with all nodes busy."""
+
+    one: tuple[Sent, ...]
+    many: Saturated
+
+
+async def first_look(
+    session: aiohttp.ClientSession, urls: Mapping[str, str], requests: Requests
+) -> dict[str, ServiceProfile]:
+    """What the gateway is to believe: every request once, alone, on the node at urls[model]."""
     found = {}
     for model, several in requests.items():
         door = NodeDoor(session, urls[model], model, time.monotonic)
-        await door.ask(several[0])  # what the caches lost meanwhile is not part of a prompt under load
-        found[model] = tuple([(await door.timed(request)).point for request in several])
+        await door.ask(several[0])
+        found[model] = fit_mean([(await door.timed(request)).point for request in several])
     return found
+
+
+async def measure_block(door: GatewayDoor, requests: Requests) -> Block:
+    one = await door.alone({model: several[::2] for model, several in requests.items()})
+    many = await door.saturate(requests, SATURATED_S, SETTLE_S)
+    one += await door.alone({model: several[1::2] for model, several in requests.items()})
+    return Block(one, many)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """shape: service by size over all blocks, node seconds. levels: by block and model, how much longer prompts took
-    than the shape says. means: service of the calibration prompts."""
+    """shape: service by size of prompts alone, over all blocks, node seconds. levels: by block and model, how much
+    longer prompts took than the shape says. crowding: how much longer with all nodes busy than alone. means: service
+    of the calibration prompts. worst_fit: largest relative error of the shape for one size, by model."""
 
     shape: dict[str, ServiceProfile]
-    means: dict[str, float]
     levels: tuple[dict[str, float], ...]
+    crowding: float
+    means: dict[str, float]
+    worst_fit: dict[str, float]
 
-    def around(self, before: int, after: int) -> dict[str, float]:
-        """The levels while something ran between two blocks."""
+    def around(self, before: int, after: int, load: float) -> dict[str, float]:
+        """The levels while nodes were busy to `load` between two blocks."""
+        busy = 1.0 + min(max(load, 0.0), 1.0) * (self.crowding - 1.0)
         first, last = self.levels[before], self.levels[after]
-        return {model: (first[model] + last[model]) / 2 for model in first}
+        return {model: (first[model] + last[model]) / 2 * busy for model in first}
 
 
 def calibrated(blocks: Sequence[Block]) -> Calibrated:
-    """Raises BadInput for no blocks."""
-    models = list(blocks[0]) if blocks else []
-    shape = {m: fit_mean([p for block in blocks for p in block[m]]) for m in models}
-    levels = tuple({m: _level(block[m], shape[m]) for m in models} for block in blocks)
+    """Raises BadInput when a model has no prompts."""
+    points = [_points(block.one) for block in blocks]
+    models = list(points[0])
+    everything = {m: [p for block in points for p in block[m]] for m in models}
+    shape = {m: fit_mean(everything[m]) for m in models}
+    levels = tuple({m: _slowness(block[m], shape[m]) for m in models} for block in points)
     # The spread around the level of each block is chance; that between blocks is the machine, and in the levels.
-    around = {
-        m: fit_mean(
-            [
-                Point(p.size, p.service_s / level[m])
-                for block, level in zip(blocks, levels, strict=True)
-                for p in block[m]
-            ]
-        ).cv
+    steady = {
+        m: [
+            Point(p.size, p.service_s / level[m])
+            for block, level in zip(points, levels, strict=True)
+            for p in block[m]
+        ]
         for m in models
     }
-    means = {m: fmean(p.service_s for block in blocks for p in block[m]) for m in models}
-    return Calibrated({m: replace(p, cv=around[m]) for m, p in shape.items()}, means, levels)
+    return Calibrated(
+        shape={m: replace(p, cv=fit_mean(steady[m]).cv) for m, p in shape.items()},
+        levels=levels,
+        crowding=fmean(_crowding(block, level, shape) for block, level in zip(blocks, levels, strict=True)),
+        means={m: fmean(p.service_s for p in several) for m, several in everything.items()},
+        worst_fit={m: lack_of_fit(steady[m], shape[m]) for m in models},
+    )
 
 
-def _level(points: Sequence[Point], shape: ServiceProfile) -> float:
+def _points(sent: Sequence[Sent]) -> dict[str, list[Point]]:
+    found: dict[str, list[Point]] = {}
+    for prompt in sent:
+        found.setdefault(prompt.model, []).append(Point(prompt.size, prompt.service_s))
+    return found
+
+
+def _slowness(points: Sequence[Point], shape: ServiceProfile) -> float:
     return sum(p.service_s for p in points) / sum(shape.expected_s(p.size) for p in points)
+
+
+def _crowding(block: Block, level: Mapping[str, float], shape: Mapping[str, ServiceProfile]) -> float:
+    sent = block.many.sent
+    return sum(s.service_s for s in sent) / sum(level[s.model] * shape[s.model].expected_s(s.size) for s in sent)

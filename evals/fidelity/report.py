@@ -63,8 +63,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """The whole of fidelity.json; edgewise.control.twin_error reads `bands`. services: core seconds by size as
-    measured, over all bands; seeds: of the twin."""
+    """The whole of fidelity.json; edgewise.control.twin_error reads `bands`. services: core seconds by size of
+    prompts alone, over all blocks of calibration; worst_fit: their largest relative error for one size, by model;
+    crowding: how much longer services are with all nodes busy; seeds: of the twin."""
 
     format: int
     machine: Machine
@@ -72,6 +73,8 @@ class Fidelity:
     placement: dict[str, tuple[str, ...]]
     shares: dict[str, float]
     services: dict[str, SizedService]
+    worst_fit: dict[str, float]
+    crowding: float
     constants: Constants
     bands: tuple[Band, ...]
     seeds: int

@@ -52,13 +52,13 @@ class SentPrompts:
 @dataclass(frozen=True, slots=True)
 class Costs:
     """What the twin is told. models: with measured services, node seconds; level: how much longer than these prompts
-    took during the band, by model; host_cores: what all nodes get together, None where each gets its quota."""
+    took during the band, by model; host_cores: that all nodes share."""
 
     models: tuple[ModelSpec, ...]
     level: Mapping[str, float]
     constants: Constants
     quota: float
-    host_cores: float | None = None
+    host_cores: float
 
     def services(self) -> dict[str, SizedService]:
         """Core seconds of a prompt by size, all that it occupies its node for."""

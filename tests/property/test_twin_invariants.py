@@ -111,7 +111,6 @@ def test_books_balance(seed: int, chance: Chance) -> None:
     step_through(RandomWorld(seed, chance))
 
 
-@pytest.mark.xfail(strict=True, reason="node_down forgets the expected work of prompts on their way there")
 @FEW
 @given(seeds, st.builds(Chance, placing=placings, dispatch=dispatches, shedding=st.booleans()))
 def test_books_balance_through_failures(seed: int, chance: Chance) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from edgewise.domain.errors import BadInput
 from edgewise.domain.model import PromptSize, ServiceProfile
 from evals.calibrate import Point
-from evals.fidelity.calibration import calibrated
+from evals.fidelity.calibration import Block, calibrated
+from evals.fidelity.gateway_door import Saturated, Sent
 from evals.profiles.fit import fit_mean, lack_of_fit, scaled
 
 TRUE = ServiceProfile(0.01, per_input_token_s=1e-4, per_output_token_s=2e-3)
@@ -58,16 +59,32 @@ def test_scaled_is_slower_by_the_factor_and_later_by_the_rest() -> None:
     assert scaled(TRUE, 2.0, 0.5).expected_s(size) == pytest.approx(2 * TRUE.expected_s(size) + 0.5)
 
 
+def block(factor: float = 1.0, crowding: float = 1.0) -> Block:
+    """All sizes alone, and with all nodes busy the largest only."""
+    one = [Sent(f"a{i}", "gpt2", p.size, p.service_s) for i, p in enumerate(points(factor))]
+    many = [Sent("m", "gpt2", SIZES[-1], TRUE.expected_s(SIZES[-1]) * factor * crowding)] * 3
+    return Block(tuple(one), Saturated(tuple(many), {"n1": 0.5}))
+
+
 def test_blocks_tell_how_fast_the_machine_was() -> None:
-    found = calibrated([{"gpt2": points(1.0)}, {"gpt2": points(1.2)}, {"gpt2": points(1.1)}])
+    found = calibrated([block(1.0), block(1.2), block(1.1)])
     levels = np.array([level["gpt2"] for level in found.levels])
     assert levels / levels[0] == pytest.approx([1.0, 1.2, 1.1])
-    assert found.around(0, 1)["gpt2"] / found.around(1, 2)["gpt2"] == pytest.approx(1.1 / 1.15)
-    expected = found.shape["gpt2"].expected_s(SIZES[0]) * found.around(0, 1)["gpt2"]
+    expected = found.shape["gpt2"].expected_s(SIZES[0]) * found.around(0, 1, 0.0)["gpt2"]
     assert expected == pytest.approx(1.1 * TRUE.expected_s(SIZES[0]), rel=1e-6)
+    assert found.worst_fit["gpt2"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_machine_that_changes_between_blocks_is_no_spread_within_them() -> None:
-    found = calibrated([{"gpt2": points(1.0)}, {"gpt2": points(2.0)}])
+    found = calibrated([block(1.0), block(2.0)])
     assert found.shape["gpt2"].cv == pytest.approx(0.0, abs=1e-6)
     assert found.means["gpt2"] == pytest.approx(1.5 * np.mean([TRUE.expected_s(s) for s in SIZES]))
+    assert found.crowding == pytest.approx(1.0)
+
+
+def test_crowding_is_not_a_slower_machine_and_not_larger_prompts() -> None:
+    found = calibrated([block(1.0, 1.1), block(3.0, 1.2)])
+    assert found.crowding == pytest.approx(1.15)
+    idle, half, full, over = (found.around(0, 0, load)["gpt2"] for load in (0.0, 0.5, 1.0, 2.0))
+    assert (half / idle, full / idle) == (pytest.approx(1.075), pytest.approx(1.15))
+    assert over == full

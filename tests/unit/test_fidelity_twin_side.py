@@ -21,7 +21,7 @@ from evals.traces import read_trace
 
 SMALL = ModelSpec("gpt2", Task.TEXT_GENERATION, 1.0, 0.1, service=ServiceProfile(0.2, per_output_token_s=0.1))
 LARGE = ModelSpec("gpt2-large", Task.TEXT_GENERATION, 2.0, 0.1, service=ServiceProfile(1.0))
-NOTHING = Constants({"gpt2": 0.0, "gpt2-large": 0.0}, 0.0, 1.0, {"edge-1": 0.5})
+NOTHING = Constants({"gpt2": 0.0, "gpt2-large": 0.0}, 0.0, {"edge-1": 0.5})
 LEVEL = {"gpt2": 1.0, "gpt2-large": 1.0}
 
 
@@ -39,7 +39,7 @@ def prompts(*rows: tuple[float, int, int]) -> SentPrompts:
 
 
 def costs(constants: Constants = NOTHING, **more: object) -> Costs:
-    made = Costs((SMALL, LARGE), LEVEL, constants, quota=0.5)
+    made = Costs((SMALL, LARGE), LEVEL, constants, quota=0.5, host_cores=2.0)
     return replace(made, **more)  # type: ignore[arg-type]
 
 
