@@ -187,6 +187,14 @@ def _slot_weights(s: Setting, _: float) -> Prepared:
     return Prepared(rules(dispatch.SLOT_WEIGHTS, FIXED, s), SlotWeights(s, placement, p, size_shares(s)))
 
 
+def _hdrl(s: Setting, bonus: float) -> Prepared:
+    """Hierarchical deep RL: placement per epoch, routing probabilities per slot, each scored by a small network
+    trained in the twin (docs/reference/hdrl.md). bonus: of replicas that already stand."""
+    from evals.hdrl.policy import prepare
+
+    return prepare(s, bonus)
+
+
 EAGER = (0.5, 1.0, 0.25, 0.1)
 TABLE: dict[str, Policy] = {
     p.name: p
@@ -198,6 +206,7 @@ TABLE: dict[str, Policy] = {
         Policy("lew-lru", _lew_lru, EAGER),
         Policy("dpp", _dpp, (10.0, 0.1, 0.3, 1.0, 3.0, 30.0, 100.0, 1000.0)),
         Policy("marginal", _marginal, EAGER),
+        Policy("hdrl", _hdrl, (0.5, 0.25, 1.0, 0.0)),
         Policy("slot-weights", _slot_weights),
         Policy("static-optimised", _static_optimised),
         Policy("edgewise", _edgewise),

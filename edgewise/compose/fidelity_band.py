@@ -25,17 +25,20 @@ from tools.rundir import read_prompts
 
 LEAD_S = 0.3  # before the first prompt
 GRACE_S = 90.0
+NONE = (0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class BandSent:
     """latency_s [P] as the gateway saw it; service_s: mean service by model as the nodes counted it, node seconds;
+    served_s: of all prompts together;
     cpu_s: of the node processes while window_s, from the first prompt on until the last was due."""
 
     load: float
     prompts: SentPrompts
     latency_s: Floats
     service_s: dict[str, float]
+    served_s: float
     cpu_s: float
     window_s: float
     others_cores: float
@@ -74,12 +77,14 @@ async def send_band(
         raise RunFailed(f"{len(rows) - ledger.ok} of {len(rows)} prompts were not answered well: {ledger.errors()}")
     by_id = {row.id: row for row in read_prompts(cluster.run)}
     sent = sorted(((row, by_id[row.id]) for row in rows), key=lambda pair: pair[1].arrived_s)
-    means = {m: (after[m][0] - counted[m][0]) / n for m in after if (n := after[m][1] - counted[m][1]) > 0}
+    new = {m: (after[m][0] - counted.get(m, NONE)[0], after[m][1] - counted.get(m, NONE)[1]) for m in after}
+    means = {m: seconds / prompts for m, (seconds, prompts) in new.items() if prompts > 0}
     return BandSent(
         load=load,
         prompts=_sent_prompts(sent, believed, cluster.contexts),
         latency_s=np.array([_latency_s(row) for _, row in sent]),
         service_s=means,
+        served_s=sum(seconds for seconds, _ in new.values()),
         cpu_s=cpu_s,
         window_s=window_s,
         others_cores=others,

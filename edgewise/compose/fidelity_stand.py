@@ -79,8 +79,8 @@ class Stand:
         (found, fixed), by_load = self.measured(), dict[float, list[BandRun]]()
         can_cores = sum(fixed.cores.values())
         for number, (sent, around) in enumerate(zip(self.sent, self.around, strict=True), 1):
-            busy = sent.cpu_s / (can_cores * sent.window_s)
-            costs = self.costs(found, fixed, found.around(*around, busy))
+            load = (sent.served_s + fixed.gap_s * len(sent.latency_s)) / (len(fixed.cores) * sent.window_s)
+            costs = self.costs(found, fixed, found.around(*around, load))
             name = f"band-{number}-load-{sent.load:.2f}"
             write_prompts(folder / f"{name}.csv", self.world, sent.prompts)
             scenario = scenario_for(self.world, costs, name, sent.window_s, seed, folder / f"{name}.csv")
@@ -91,7 +91,8 @@ class Stand:
                 real_s=sent.latency_s,
                 twin_s=twin_latencies(self.world, sent.prompts, costs, scenario, SEEDS),
                 model=sent.prompts.model,
-                busy=busy,
+                load=load,
+                cpu_load=sent.cpu_s / (can_cores * sent.window_s),
                 service=sent.services(costs),
                 levels=costs.level,
                 others_cores=sent.others_cores,

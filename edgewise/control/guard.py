@@ -19,6 +19,7 @@ from edgewise.domain.plan import ANY, Plan, ReplicaGoal, Role, Route, Share
 from edgewise.settings import Settings
 
 ROUNDS = 6
+LEAST_PART = 1e-9
 LARGEST_ALPHA = 10.0
 
 
@@ -198,10 +199,11 @@ def _shares(plan: Plan, wanted: frozenset[Place], where: Room) -> tuple[Share, .
 
 def _normal(row: dict[str, float]) -> dict[str, float]:
     largest = max(row.values(), default=1.0)
-    scaled = {k: v / largest for k, v in row.items()}  # a sum of huge weights would overflow
-    total = sum(scaled.values())
-    if abs(sum(row.values()) - 1) < 1e-6:
+    if abs(sum(row.values()) - 1) < 1e-6 and min(row.values()) >= LEAST_PART * largest:
         return row
+    # A sum of huge weights would overflow; a part that vanishes would be no part any more when it is read again.
+    scaled = {k: max(v / largest, LEAST_PART) for k, v in row.items()}
+    total = sum(scaled.values())
     return {k: v / total for k, v in scaled.items()}
 
 

@@ -25,6 +25,8 @@ from edgewise.settings import Settings
 POWERS = (0.5, 1.0, 1.5)
 # Fewer rollouts than this say too little; then the estimate is asked.
 LEAST_DRAWS = 4
+# A rollout lasts at least so many mean services; with fewer, a plan that cannot keep up has not shown it yet.
+LEAST_SERVICES = 120.0
 # Loss accepted for a spare replica in the first fill, relative.
 SPARE_TOLERANCE = 0.004
 
@@ -41,6 +43,13 @@ class Outlook:
     def rates(self) -> Floats:
         return np.asarray(self.forecast.mean.sum(axis=0))
 
+    @property
+    def rollout_horizon(self) -> float:
+        """Seconds of arrivals in a rollout: an epoch, but long enough for queues to build up from what is there."""
+        total = float(self.rates.sum())
+        mean_s = float((self.rates * self.problem.service).sum()) / total if total > 0 else 0.0
+        return max(self.problem.horizon, LEAST_SERVICES * mean_s)
+
     def evaluate(self, settings: Settings, *names: str) -> Evaluate:
         """Predicted objectives on demand draws that depend on `names` alone."""
         return evaluator(self.problem, draws(self.forecast, generator(*names), settings.gate_draws))
@@ -51,15 +60,16 @@ class Outlook:
         p = self.problem
         if self.future is not None:
             return self.future.evaluate(p)
-        events = 3.0 * (float(self.rates.sum()) * p.horizon + float(p.count.sum()))
+        horizon = self.rollout_horizon
+        events = 3.0 * (float(self.rates.sum()) * horizon + float(p.count.sum()))
         affordable = int(settings.rollout_events / max(1.0, events))
         if affordable < LEAST_DRAWS:
             return self.evaluate(settings, *names)
         stage = scene(observation)
         rng = generator(*names, "rollouts")
         rates = draws(self.forecast, rng, min(count, affordable))
-        found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, p.horizon)
-        return rolling(stage, p, found, marginal_rules(), p.horizon)
+        found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, horizon)
+        return rolling(stage, p, found, marginal_rules(), horizon)
 
 
 def outlook(

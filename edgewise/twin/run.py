@@ -43,7 +43,9 @@ class Twin:
         self.demand = demand
         self.happenings = happenings
         self.rules = rules
-        self.state: State = new_state(physics, fleet, len(demand.at_s), FIRST_LOG)
+        # The first fill alone may be a change for each place.
+        rows = max(FIRST_LOG, 4 * fleet.state.size)
+        self.state: State = new_state(physics, fleet, len(demand.at_s), rows)
 
     @property
     def now_s(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ async def measure_gap_s(session: aiohttp.ClientSession, urls: Mapping[str, str],
 def gaps_s(served: Sequence[Served]) -> list[float]:
     """Between the end of each and the start of the next. Prompts run one at a time, in the order of their starts."""
     ordered = sorted(served)
-    return [b.started_s - a.started_s - a.service_s for a, b in zip(ordered, ordered[1:], strict=False)]
+    return [b.started_s - a.started_s - a.service_s for a, b in pairwise(ordered)]
 
 
 async def _queue(session: aiohttp.ClientSession, url: str, requests: Sequence[PromptRequest]) -> list[Served]:

@@ -17,7 +17,7 @@ BOOTSTRAP_SEED = 20_260
 @dataclass(frozen=True, slots=True)
 class BandRun:
     """One run of a band. real_s [P], twin_s [S, P]: latencies of the same prompts in order of arrival; model [P].
-    busy: CPU seconds the nodes used over what they could in duration_s. service: by model, (mean as the nodes
+    load, cpu_load: see Band. service: by model, (mean as the nodes
     counted, mean as the twin expected), s."""
 
     asked_load: float
@@ -25,7 +25,8 @@ class BandRun:
     real_s: Floats
     twin_s: Floats
     model: Ints
-    busy: float
+    load: float
+    cpu_load: float
     service: Mapping[str, tuple[float, float]]
     levels: Mapping[str, float]
     others_cores: float
@@ -45,10 +46,10 @@ def band_of(runs: Sequence[BandRun], models: Sequence[str]) -> Band:
             service = sum(s[0] for s in services) / sum(s[1] for s in services) if services else None
             kinds[name] = _kind(real_s[mine], twin_s[:, mine], service)
     everything = _kind(real_s, twin_s, None)
-    load = float(np.average([r.busy for r in runs], weights=weights))
     error = everything.mean.error
     return Band(
-        load=load,
+        load=float(np.average([r.load for r in runs], weights=weights)),
+        cpu_load=float(np.average([r.cpu_load for r in runs], weights=weights)),
         asked_load=runs[0].asked_load,
         mean_error=error.value,
         half_width=error.half_width,

@@ -28,12 +28,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """One load band. load: CPU that the nodes used over what they can use, as measured; asked_load: what was meant;
+    """One load band. load: node seconds that prompts took over those there were, as the nodes counted; cpu_load: the
+    same by CPU, over what the nodes used when all were busy; asked_load: what was meant;
     mean_error, half_width: of the mean latency of all prompts, twin / real − 1, and half of its 95 % interval. runs:
     how many times it was run, all pooled. levels: by model, how much longer prompts took around it than over the
     whole measurement; others_cores: cores that other work on the machine took meanwhile."""
 
     load: float
+    cpu_load: float
     asked_load: float
     mean_error: float
     half_width: float
@@ -107,7 +109,7 @@ def table(found: Fidelity) -> str:
             )
         verdict = "met" if band.met else "NOT met"
         lines.append(
-            f"      asked {band.asked_load:.2f}; aim {band.aim:.0%} on the mean: {verdict};"
+            f"      asked {band.asked_load:.2f}, CPU {band.cpu_load:.2f}; aim {band.aim:.0%} on the mean: {verdict};"
             f" others took {band.others_cores:.2f} cores; machine {_levels(band)}"
         )
     return "\n".join([*lines, *found.notes])

@@ -24,6 +24,7 @@ from evals.setting import Setting
 
 FIRST_PLAN = 2  # slot of the first plan; until then the greedy fill stands: no demand was seen at t = 0
 BONUS = 0.5  # added to the score of replicas that stand: a load must be worth its while
+KNOBS = (BONUS, 0.25, 1.0, 0.0)  # values of it to tune over
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from evals.setting import Setting, setting
 
 MOST_NODES, MOST_MODELS = 10, 6
 MOST_PER_S = 12.0  # prompts: smaller models do not teach more, and take long to simulate
-SEED = 40_000_000  # of the prompts of world 0
+SEEDS = {"train": 40_000_000, "check": 50_000_000, "held-out": 60_000_000}  # of the prompts of world 0
 
 Rng = np.random.Generator
 
@@ -33,7 +33,7 @@ Rng = np.random.Generator
 def world(kind: str, index: int, duration_s: float) -> Setting:
     """World `index` of a kind ("train", "held-out"), 4–10 nodes × 3–6 models at a load of 0.4–0.95."""
     rng = generator("hdrl", kind, str(index))
-    return setting(scenario(rng, f"hdrl-{kind}-{index}", duration_s), SEED + index)
+    return setting(scenario(rng, f"hdrl-{kind}-{index}", duration_s), SEEDS[kind] + index)
 
 
 def scenario(rng: Rng, name: str, duration_s: float) -> Scenario:

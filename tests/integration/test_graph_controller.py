@@ -24,8 +24,9 @@ MOVES = ("load", "drain", "unload")
 
 
 def tight() -> World:
-    """Nodes most of which are too small for the largest model."""
-    w = seven()
+    """Nodes most of which are too small for the largest model, each with processors of its own: where all share two,
+    it does not matter much where a model stands."""
+    w = seven(host_cores=None)
     budgets = (6.0, 4.0, 6.0, 4.0, 5.0, 4.0, 4.0)
     return replace(w, nodes=tuple(replace(n, memory_gib=b) for n, b in zip(w.nodes, budgets, strict=True)))
 
@@ -58,7 +59,7 @@ async def test_the_first_slot_fills_at_once_and_every_model_is_served(tmp_path: 
 
 
 async def test_a_shift_of_bursty_demand_moves_replicas_and_then_it_is_quiet(tmp_path: Path) -> None:
-    async with Loop(tmp_path) as loop:
+    async with Loop(tmp_path, seven(host_cores=None)) as loop:
         loop.batch = 3.0
         loop.rate = rates(loop.world, SD_HEAVY, 0.5)
         await loop.slots(15)

@@ -13,7 +13,7 @@ from edgewise.twin.run import Twin, run
 from evals.hdrl.network import PRIOR_ONLY, load
 from evals.hdrl.policy import FIRST_PLAN, Levels, prepare
 from evals.policies import Prepared
-from evals.scenario import NodeDown, NodeUp, Scenario, SyntheticEntry, WorkloadEntry
+from evals.scenario import Event, NodeDown, NodeUp, Scenario, SyntheticEntry, WorkloadEntry
 from evals.setting import Setting, setting
 from tests.support.tiny_worlds import tiny_model, tiny_scenario
 
@@ -69,7 +69,7 @@ def test_a_shift_of_demand_moves_replicas() -> None:
 
 def test_a_lost_node_is_planned_for_at_the_next_slot() -> None:
     """m-1 stood there alone; an epoch would be eight slots more."""
-    events = [NodeDown(330.0, "node-down", "n-0"), NodeUp(1500.0, "node-up", "n-0")]
+    events: list[Event] = [NodeDown(330.0, "node-down", "n-0"), NodeUp(1500.0, "node-up", "n-0")]
     scenario = tiny_scenario([1.0] * 3, models=MODELS, memory_gib=[2.0] * 3, events=events, duration_s=900.0)
     where = setting(scenario, 1)
     prepared = prepare(where, 0.5)

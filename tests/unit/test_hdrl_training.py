@@ -30,7 +30,7 @@ def test_the_prior_as_action_is_the_reference(level: type[RouteLevel], index: in
     observed, _ = env.reset(seed=1)
     over, total = False, 0.0
     while not over:
-        observed, reward, _, over, _ = env.step(observed[:, 1].astype(np.float64))
+        observed, reward, _, over, _ = env.step(observed[:, 1])
         total += abs(reward)
     assert total == pytest.approx(0.0, abs=1e-4)
     assert env.run.number == SLOTS
@@ -44,7 +44,7 @@ def test_observations_keep_their_space(level: type[RouteLevel], pool: Pool) -> N
     for _ in range(3):
         assert env.observation_space.contains(observed)
         assert not observed[observed[:, 0] == 0].any()
-        observed, reward, _, over, _ = env.step(rng.normal(size=PAIRS))
+        observed, reward, _, over, _ = env.step(rng.normal(size=PAIRS).astype(np.float32))
         assert np.isfinite(reward)
         if over:
             break
