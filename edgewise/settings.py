@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     )
     gate_draws: int = Field(16, ge=2, description="Fresh demand draws the gate compares plans on.")
     gate_margin: float = Field(0.03, ge=0, description="Relative gain a new plan must show over the incumbent.")
+    twin_error: tuple[tuple[float, float, float], ...] = Field(
+        (),
+        description="What `edgewise fidelity` measured: (load, error of the mean, half its interval) of each band. "
+        "The gate asks for that much gain where it is more than gate_margin. A controller that is given none "
+        "reads the measurement of its machine, if there is one.",
+    )
     dwell_slots: int = Field(2, ge=0, description="Slots a fresh replica is left alone.")
     max_changes_per_epoch: int = Field(6, ge=0, description="Thrash budget: loads + unloads an epoch may ask for.")
 

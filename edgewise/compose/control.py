@@ -28,6 +28,8 @@ from edgewise.control.ports import ChatModel, Telemetry
 from edgewise.domain.codec import from_json
 from edgewise.domain.decision import Mode
 from edgewise.domain.errors import EdgewiseError
+from edgewise.compose.paths import FIDELITY, default_folder
+from edgewise.control.twin_error import read_twin_error
 from edgewise.settings import Settings, load_settings
 from graphs.controller import Controller
 from graphs.ports import Ports
@@ -63,7 +65,7 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    settings = load_settings(**config.settings)
+    settings = with_measured_error(load_settings(**config.settings))
     async with AsyncExitStack() as stack:
         parts = await _parts(config, settings, stack)
         view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
@@ -115,6 +117,17 @@ class _Parts:
             cluster=actuator.facts or no_cluster(now_s),
             telemetry=actuator.figures or no_telemetry(now_s),
         )
+
+
+def with_measured_error(settings: Settings) -> Settings:
+    """The settings with what `edgewise fidelity` measured on this machine, unless they say something themselves.
+    Raises BadInput for a measurement that cannot be read."""
+    file = default_folder() / FIDELITY
+    if settings.twin_error or not file.is_file():
+        return settings
+    found = read_twin_error(file.read_bytes(), str(file))
+    bands = tuple((b.load, b.mean_error, b.half_width) for b in found.bands)
+    return settings.model_copy(update={"twin_error": bands})
 
 
 async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStack) -> _Parts:

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
+from edgewise.compose.awake import Awake
 from edgewise.compose.children import Child
 from edgewise.compose.options import HOST
 from edgewise.compose.supervisor import NodeSupervisor
@@ -50,6 +51,7 @@ class Cluster:
         self._nodes = NodeSupervisor(run / LOGS / "nodes.log", self._node_exited, self._lost)
         self._gateway = Child("gateway", run / LOGS)
         self._quotas: Quotas | None = None
+        self._awake = Awake()
         self.failure = ""
 
     @property
@@ -71,7 +73,8 @@ class Cluster:
         return [process.pid for process in psutil.Process().children(recursive=True)]
 
     async def start(self, *, gateway: bool = True) -> None:
-        """Node processes up, nothing loaded."""
+        """Node processes up, nothing loaded, and the machine's cores kept awake."""
+        await self._awake.start()
         if gateway:
             await self._gateway.start()
         await self._nodes.start()
@@ -135,6 +138,7 @@ class Cluster:
 
     async def stop(self) -> None:
         """Everything that was started, in order. Never raises."""
+        await self._awake.stop()
         await self._gateway.stop(_STOP_S)
         await asyncio.gather(self._nodes.stop(_STOP_S), return_exceptions=True)
         for _ in range(20):

@@ -12,8 +12,9 @@ from edgewise.control.diff import diff
 from edgewise.control.gate import Ruling, judge
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
-from edgewise.control.planning import first_fill, from_case, lease, optimise, outlook, schedule, worth
+from edgewise.control.planning import Outlook, first_fill, from_case, lease, optimise, outlook, schedule, worth
 from edgewise.control.state import Future, Job, NodeBrief, NodeOrder, Proposed
+from edgewise.control.twin_error import from_settings, margin_for
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Candidate, ChangeOutcome, Decision, LlmUse, Mode, Rung, Verdict
@@ -136,11 +137,22 @@ def rule(
         pool.incumbent,
         challengers,
         ahead.rehearse(job.observation, settings, settings.gate_draws, job.decision_id, "gate"),
-        settings.gate_margin,
+        required_gain(ahead, settings),
         lambda plan: violations(plan, job.observation, settings),
         pool.restored,
     )
     return _decision(job, ruling, orders)
+
+
+def required_gain(ahead: Outlook, settings: Settings) -> float:
+    """The relative gain the gate asks for beyond a standard error: what the twin was measured to be off by at the
+    load that is expected, where that is more than gate_margin."""
+    measured = from_settings(settings.twin_error)
+    if measured is None:
+        return settings.gate_margin
+    p = ahead.problem
+    load = float((ahead.rates * p.service).sum()) / max(p.capacity, 1e-9)
+    return max(settings.gate_margin, margin_for(load, measured))
 
 
 def hold(job: Job, reason: str, settings: Settings, plan: Plan | None = None) -> Decision:

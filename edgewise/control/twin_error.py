@@ -6,6 +6,7 @@ Measured by `edgewise fidelity`; a gain smaller than what the twin itself is off
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgewise.domain.codec import from_json
@@ -62,6 +63,11 @@ def margin_for(load: float, error: TwinError | None = None) -> float:
     above = min((b for b in bands if b.load > load), key=lambda b: b.load)
     part = (load - below.load) / (above.load - below.load)
     return min(below.bound + part * (above.bound - below.bound), MOST_MARGIN)
+
+
+def from_settings(bands: Sequence[tuple[float, float, float]]) -> TwinError | None:
+    """(load, error, half width) of each band as settings hold them; None when nothing was measured."""
+    return TwinError(tuple(ErrorBand(*band) for band in bands)) if bands else None
 
 
 def read_twin_error(text: bytes | str, where: str = "") -> TwinError:
