@@ -22,14 +22,14 @@ from agents.recordings import RecordingChat
 from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
 from edgewise.compose.live_view import LiveView, Seen
+from edgewise.compose.paths import FIDELITY, default_folder
 from edgewise.compose.resume import facts_so_far, past_decisions
 from edgewise.control.intake import no_cluster, no_telemetry
 from edgewise.control.ports import ChatModel, Telemetry
+from edgewise.control.twin_error import read_twin_error
 from edgewise.domain.codec import from_json
 from edgewise.domain.decision import Mode
 from edgewise.domain.errors import EdgewiseError
-from edgewise.compose.paths import FIDELITY, default_folder
-from edgewise.control.twin_error import read_twin_error
 from edgewise.settings import Settings, load_settings
 from graphs.controller import Controller
 from graphs.ports import Ports
