@@ -305,6 +305,46 @@ def pull(names: tuple[str, ...], cache: Path | None, json: bool) -> int:
 command(models, "pull", "edgewise models pull gpt2 blip")(pull)
 
 
+@click.option(
+    "--models", "which", default="tiny", show_default=True, help="tiny, hub, or a folder with one per model."
+)
+@click.option("--out", type=_PATH, help="Write the profile (JSON) here as well.")
+def profile(which: str, out: Path | None, json: bool) -> int:
+    """Measure what models cost on this machine: loads, service by size, several at once, memory."""
+    from edgewise.compose.profile import run_profile
+
+    found = run_profile(which, out, lambda words: click.echo(words, err=True))
+    if json or out is None:
+        emit(found)
+    return 0
+
+
+command(models, "profile", "edgewise models profile --out profile.json")(profile)
+
+
+@click.option("--nodes", default=2, show_default=True, help="Real nodes: 2 or 3.")
+@click.option("--duration", default=70.0, show_default=True, help="Seconds per load band.")
+@click.option("--bands", default="0.3,0.6,0.8", show_default=True, help="Loads, parts of what the nodes can do.")
+@click.option("--seed", default=1, show_default=True, help="Where in the traces to start, and all else drawn.")
+@click.option("--out", type=_PATH, help="Folder of the results. Default: the user's data folder.")
+def fidelity(nodes: int, duration: float, bands: str, seed: int, out: Path | None, json: bool) -> int:
+    """Compare the digital twin with a real cluster on this machine, on the same prompts."""
+    from edgewise.compose.fidelity import FidelityOptions, parse_bands, run_fidelity
+    from edgewise.domain.codec import to_plain
+    from evals.fidelity.report import table
+
+    options = FidelityOptions(nodes, duration, parse_bands(bands), out, seed)
+    found = run_fidelity(options, lambda words: click.echo(words, err=True))
+    if json:
+        emit(to_plain(found))
+    else:
+        click.echo(table(found))
+    return 0
+
+
+command(cli, "fidelity", "edgewise fidelity --nodes 2 --duration 70")(fidelity)
+
+
 @click.option("--config", "config", type=_PATH, required=True, help="Node configuration (YAML or JSON).")
 @click.option("--host", help="Address to listen on; overrides the file.")
 @click.option("--port", type=int, help="Port to listen on; overrides the file.")

@@ -24,6 +24,7 @@ from edgewise.compose.fidelity_cluster import Cluster
 from edgewise.compose.fidelity_stand import SEEDS, Stand
 from edgewise.compose.interruptible import until_signalled
 from edgewise.compose.models import sources_for
+from edgewise.compose.paths import FIDELITY, default_folder
 from edgewise.domain.codec import to_plain
 from edgewise.domain.errors import BadInput
 from edgewise.domain.model import ServiceProfile
@@ -41,7 +42,7 @@ from serving.checkpoints import catalogue
 from tools.rundir import LOGS, create_run_dir, write_json
 
 MODELS = "tiny"
-FILE, PAGE = "fidelity.json", "fidelity.html"
+PAGE = "fidelity.html"
 CALIBRATION_PROMPTS = 8  # per model and block
 WIDE = 0.08  # a band whose interval reaches further than this on each side is run once more …
 AGAIN_UNTIL = 4.0  # … when that can begin before this many times a band's duration
@@ -71,11 +72,6 @@ class FidelityOptions:
                 raise BadInput(f"--bands {load:g}: loads are parts of the capacity, 0.05 to 0.95")
 
 
-def default_folder() -> Path:
-    """Where the measurement of this machine is kept: XDG's data folder of the user."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "edgewise"
-
-
 def parse_bands(text: str) -> tuple[float, ...]:
     """`0.3,0.6,0.8`. Raises BadInput."""
     try:
@@ -97,9 +93,9 @@ def run_fidelity(options: FidelityOptions, say: Callable[[str], None]) -> Fideli
         except BaseException:
             shutil.copytree(run_dir / LOGS, folder / LOGS, dirs_exist_ok=True)  # what the parts said, to look into
             raise
-    write_json(folder / FILE, to_plain(found))
+    write_json(folder / FIDELITY, to_plain(found))
     (folder / PAGE).write_text(page(found), encoding="utf-8")
-    say(f"written: {folder / FILE}, {folder / PAGE}")
+    say(f"written: {folder / FIDELITY}, {folder / PAGE}")
     return found
 
 
