@@ -11,6 +11,7 @@ from edgewise.domain.world import World
 from edgewise.policy.dispatch import FleetArrays
 from edgewise.twin.arrays import Physics
 from edgewise.twin.demand import NODE_DOWN, NODE_SLOW, NODE_UP, TELEMETRY_STALE, Floats, Happenings, Ints
+from edgewise.twin.network import network_arrays
 from edgewise.twin.run import fleet_for
 from evals.scenario import MeanService, NodeDown, NodeSlow, NodeUp, PopularityShift, Scenario
 
@@ -56,18 +57,7 @@ def fleet_of(physics: Physics, world: World) -> FleetArrays:
 
 def network(world: World) -> tuple[Floats, Floats]:
     """(latency both ways, s per KiB), [N, N]; nothing from a node to itself."""
-    count = len(world.nodes)
-    default = world.network.default
-    latency_s = np.full((count, count), 2 * default.latency_ms / 1e3)
-    s_per_kib = np.full((count, count), 1024 * 8 / (default.bandwidth_mbps * 1e6))
-    index = {n.id: i for i, n in enumerate(world.nodes)}
-    for pair in world.network.pairs:
-        a, b = index[pair.a], index[pair.b]
-        latency_s[a, b] = latency_s[b, a] = 2 * pair.link.latency_ms / 1e3
-        s_per_kib[a, b] = s_per_kib[b, a] = 1024 * 8 / (pair.link.bandwidth_mbps * 1e6)
-    np.fill_diagonal(latency_s, 0.0)
-    np.fill_diagonal(s_per_kib, 0.0)
-    return latency_s, s_per_kib
+    return network_arrays([n.id for n in world.nodes], world.network)
 
 
 def happenings_of(scenario: Scenario) -> Happenings:

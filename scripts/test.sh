@@ -17,7 +17,8 @@ trap 'exit 130' INT TERM
 beside() { # NAME TESTS…
     local name=$1
     shift
-    "$pytest" -m "not slow" -p no:cacheprovider "$@" >"$logs/$name" 2>&1 &
+    # A shell has what it starts in the background ignore SIGINT; the tests send it.
+    env --default-signal=INT "$pytest" -m "not slow" -p no:cacheprovider "$@" >"$logs/$name" 2>&1 &
     pids+=($!)
 }
 beside pure tests/unit tests/golden tests/property

@@ -36,7 +36,7 @@ from evals.fidelity.prompting import calibration_prompts
 from evals.fidelity.report import FORMAT, Band, Fidelity, Held
 from evals.fidelity.world import FidelityWorld, make_world, placement_for, quota_for, shares_for, with_services
 from evals.profiles.fit import scaled
-from evals.profiles.record import this_machine
+from evals.profiles.record import sized, this_machine
 from evals.traces import trace_folder
 from serving.checkpoints import catalogue
 from tools.rundir import LOGS, create_run_dir, write_json
@@ -45,7 +45,7 @@ MODELS = "tiny"
 PAGE = "fidelity.html"
 CALIBRATION_PROMPTS = 8  # per model and block
 WIDE = 0.08  # a band whose interval reaches further than this on each side is run once more …
-AGAIN_UNTIL = 4.0  # … when that can begin before this many times a band's duration
+AGAIN_UNTIL = 4.6  # … when that can begin before this many times a band's duration
 OTHERS = 0.1  # cores; more than this taken by other work is said
 
 
@@ -159,14 +159,14 @@ class _Fidelity:
         await stand.band(load, self._options.duration_s, self._options.seed, self._say)
 
     def _report(self, stand: Stand, bands: tuple[Band, ...]) -> Fidelity:
-        found, fixed = stand.measured()
+        (found, fixed), q = stand.measured(), stand.held.quota
         return Fidelity(
             format=FORMAT,
             machine=this_machine(),
             held=stand.held,
             placement=self._placement,
             shares=stand.world.shares,
-            services=stand.costs(found, fixed, dict.fromkeys(found.shape, 1.0)).services(),
+            services={m: sized(scaled(p, q, fixed.gap_s * q)) for m, p in found.shape.items()},
             worst_fit=found.worst_fit,
             crowding=found.crowding,
             constants=fixed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -51,10 +51,11 @@ class Stand:
         """By all calibration prompts so far."""
         return calibrated(self.blocks), constants(self.blocks, read_prompts(self.cluster.run), self.gap_s)
 
-    def costs(self, found: Calibrated, fixed: Constants, level: Mapping[str, float]) -> Costs:
-        """What the twin is told, with the machine at a level."""
+    def costs(self, found: Calibrated, fixed: Constants, blocks: tuple[int, int], load: float) -> Costs:
+        """What the twin is told of a time between two blocks in which nodes were busy to `load`."""
         models = with_services(self.world.world.models, found.shape)
-        return Costs(models, level, fixed, self.held.quota, float(len(os.sched_getaffinity(0))))
+        level, doubt = found.around(*blocks, load), found.doubt(*blocks)
+        return Costs(models, level, fixed, self.held.quota, float(len(os.sched_getaffinity(0))), doubt)
 
     async def band(self, load: float, duration_s: float, seed: int, say: Callable[[str], None]) -> None:
         """Send one band's prompts and calibrate after it."""
@@ -80,7 +81,7 @@ class Stand:
         can_cores = sum(fixed.cores.values())
         for number, (sent, around) in enumerate(zip(self.sent, self.around, strict=True), 1):
             load = (sent.served_s + fixed.gap_s * len(sent.latency_s)) / (len(fixed.cores) * sent.window_s)
-            costs = self.costs(found, fixed, found.around(*around, load))
+            costs = self.costs(found, fixed, around, load)
             name = f"band-{number}-load-{sent.load:.2f}"
             write_prompts(folder / f"{name}.csv", self.world, sent.prompts)
             scenario = scenario_for(self.world, costs, name, sent.window_s, seed, folder / f"{name}.csv")

@@ -22,6 +22,7 @@ from edgewise.policy import dispatch
 from edgewise.policy.dispatch import ABSENT, DRAINING, LOADING, READY
 from edgewise.twin.arrays import FIXED, Physics, Rules
 from edgewise.twin.demand import Demand, Ints
+from edgewise.twin.network import network_arrays
 from edgewise.twin.plans import arrange
 from edgewise.twin.rollout import Draw, Outcomes, Snapshot, roll
 from edgewise.twin.run import fleet_for
@@ -61,7 +62,7 @@ def scene(o: Observation) -> Scene:
     at_node = {n.id: i for i, n in enumerate(nodes)}
     at_model = {m.id: j for j, m in enumerate(models)}
     physics = _physics(o, np.array([n.speed for n in nodes]))
-    fleet = fleet_for(physics, *_network(o))
+    fleet = fleet_for(physics, *network_arrays([n.id for n in nodes], o.network))
     alive = {n.id for n in o.alive}
     fleet.alive[:] = [n.id in alive for n in nodes]
     state = np.zeros((len(nodes), len(models)), np.int64)
@@ -187,22 +188,6 @@ def _physics(o: Observation, speed: Floats) -> Physics:
         contention=False,
         seed=1,
     )
-
-
-def _network(o: Observation) -> tuple[Floats, Floats]:
-    """(latency both ways, s per KiB) [N, N]."""
-    count, default = len(o.node_specs), o.network.default
-    latency = np.full((count, count), 2 * default.latency_ms / 1e3)
-    per_kib = np.full((count, count), 1024 * 8 / (default.bandwidth_mbps * 1e6))
-    index = {n.id: i for i, n in enumerate(o.node_specs)}
-    for pair in o.network.pairs:
-        if pair.a in index and pair.b in index:
-            a, b = index[pair.a], index[pair.b]
-            latency[a, b] = latency[b, a] = 2 * pair.link.latency_ms / 1e3
-            per_kib[a, b] = per_kib[b, a] = 1024 * 8 / (pair.link.bandwidth_mbps * 1e6)
-    np.fill_diagonal(latency, 0.0)
-    np.fill_diagonal(per_kib, 0.0)
-    return latency, per_kib
 
 
 def _left_scv(m: ModelSpec) -> float:

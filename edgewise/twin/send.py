@@ -34,7 +34,7 @@ from edgewise.twin.demand import Demand
 from edgewise.twin.draws import uniform
 from edgewise.twin.place import could_fit, drain, hold, idle, make_room, make_way, start_load
 from edgewise.twin.queues import push, push_transit
-from edgewise.twin.serve import reshare, see, start_waiting, sync, trip_there
+from edgewise.twin.serve import reshare, see, start_waiting, sync, trip
 
 LEAST_OF_LOAD = 0.1  # a load that takes longer than usual is expected to end after this part of its usual time
 
@@ -130,10 +130,10 @@ def _best_fresh(
         backlog = 0.0
         for k in range(ph.need.shape[0]):
             backlog += s.fleet.work_s[n, k]
-        trip = s.fleet.latency_s[access, n] + s.fleet.s_per_kib[access, n] * s.fleet.payload_kib[m]
+        net_s = s.fleet.latency_s[access, n] + s.fleet.s_per_kib[access, n] * s.fleet.payload_kib[m]
         # The node goes on with its backlog during the load; what is left then is shared with.
         load = ph.load_mean[m]
-        takes_s = load + max(backlog / s.fleet.speed[n] - load, 0.0) + hint_s / s.fleet.speed[n] + trip
+        takes_s = load + max(backlog / s.fleet.speed[n] - load, 0.0) + hint_s / s.fleet.speed[n] + net_s
         if takes_s < best_s and could_fit(ph, s, n, m, alone):
             best, best_s = n, takes_s
     return best, best_s
@@ -184,10 +184,10 @@ def _book(ph: Physics, d: Demand, s: State, r: Rules, p: int, n: int, now_s: flo
     if s.stale_until_s[n] > now_s:  # the dispatcher still knows what it sends itself
         s.fleet.work_s[n, m] += hint_s
         s.fleet.prompts[n, m] += 1.0
-    trip = trip_there(ph, s, access, n, m, now_s)
-    if trip > 0.0:
+    takes_s = trip(ph, s, access, n, ph.request_kib[m], now_s)
+    if takes_s > 0.0:
         s.transit[n, m] += 1
-        push_transit(s.transit_s, s.transit_prompt, s.tally[IN_TRANSIT], now_s + trip, p)
+        push_transit(s.transit_s, s.transit_prompt, s.tally[IN_TRANSIT], now_s + takes_s, p)
         s.tally[IN_TRANSIT] += 1
         see(ph, s, n, m, now_s)
     else:

@@ -134,7 +134,7 @@ def finish_first(ph: Physics, d: Demand, s: State, n: int, m: int) -> None:
     s.used_s[n, m] = now_s
     if s.running[n, m] == 0:
         deactivate(s, n, m)
-    back_s = now_s + _trip_back(ph, s, n, d.access[p], m, now_s)
+    back_s = now_s + trip(ph, s, n, d.access[p], ph.response_kib[m], now_s)
     s.finished_s[p] = back_s
     s.clock[1] = max(s.clock[1], back_s)
     s.status[p] = COMPLETED
@@ -143,29 +143,16 @@ def finish_first(ph: Physics, d: Demand, s: State, n: int, m: int) -> None:
 
 
 @njit(**INLINE)
-def _trip_back(ph: Physics, s: State, n: int, access: int, m: int, now_s: float) -> float:
-    if access == n:
+def trip(ph: Physics, s: State, start: int, end: int, kib: float, now_s: float) -> float:
+    """Seconds that `kib` take from one node to another, a wait for the link included. latency_s of the fleet is both
+    ways, a trip pays half."""
+    if start == end:
         return 0.0
-    transfer = s.fleet.s_per_kib[access, n] * ph.response_kib[m]
+    transfer = s.fleet.s_per_kib[start, end] * kib
     wait = 0.0
     if ph.contention:
-        free_s = max(s.link_free_s[n, access], now_s)
-        s.link_free_s[n, access] = free_s + transfer
+        free_s = max(s.link_free_s[start, end], now_s)
+        s.link_free_s[start, end] = free_s + transfer
         wait = free_s - now_s
-    trip: float = s.fleet.latency_s[access, n] / 2 + transfer + wait
-    return trip
-
-
-@njit(**INLINE)
-def trip_there(ph: Physics, s: State, access: int, n: int, m: int, now_s: float) -> float:
-    """Seconds until the request is at n. latency_s of the fleet is both ways, a trip pays half."""
-    if access == n:
-        return 0.0
-    transfer = s.fleet.s_per_kib[access, n] * ph.request_kib[m]
-    wait = 0.0
-    if ph.contention:
-        free_s = max(s.link_free_s[access, n], now_s)
-        s.link_free_s[access, n] = free_s + transfer
-        wait = free_s - now_s
-    trip: float = s.fleet.latency_s[access, n] / 2 + transfer + wait
-    return trip
+    took: float = s.fleet.latency_s[start, end] / 2 + transfer + wait
+    return took

@@ -10,12 +10,14 @@ alone and prompts with all nodes busy, in turn; in a band the truth lies between
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 import aiohttp
+import numpy as np
 
 from edgewise.domain.model import ServiceProfile
 from evals.calibrate import Point
@@ -55,16 +57,41 @@ async def measure_block(door: GatewayDoor, requests: Requests) -> Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """How far, relatively, levels may be off, by model. drift: half of what the machine changed between the blocks
+    before and after, the same way for all models at once; chance: standard error over the prompts of both."""
+
+    drift: dict[str, float]
+    chance: dict[str, float]
+
+    def factors(self, random: np.random.Generator) -> dict[str, float]:
+        """One draw of true / assumed level of each model."""
+        when = random.uniform(-1.0, 1.0)
+        return {
+            m: max(0.1, 1.0 + when * self.drift[m] + self.chance[m] * random.standard_normal()) for m in self.drift
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Calibrated:
     """shape: service by size of prompts alone, over all blocks, node seconds. levels: by block and model, how much
-    longer prompts took than the shape says. crowding: how much longer with all nodes busy than alone. means: service
-    of the calibration prompts. worst_fit: largest relative error of the shape for one size, by model."""
+    longer prompts took than the shape says. crowding: how much longer with all nodes busy than alone. prompts: of
+    each model in one block. means: service of the calibration prompts. worst_fit: largest relative error of the shape
+    for one size, by model."""
 
     shape: dict[str, ServiceProfile]
     levels: tuple[dict[str, float], ...]
     crowding: float
+    prompts: dict[str, int]
     means: dict[str, float]
     worst_fit: dict[str, float]
+
+    def doubt(self, before: int, after: int) -> Doubt:
+        """How far the levels of `around` may be off."""
+        first, last = self.levels[before], self.levels[after]
+        drift = {m: (last[m] - first[m]) / (last[m] + first[m]) for m in first}
+        seen = {m: self.prompts[m] * len({before, after}) for m in first}
+        return Doubt(drift, {m: self.shape[m].cv / math.sqrt(seen[m]) for m in first})
 
     def around(self, before: int, after: int, load: float) -> dict[str, float]:
         """The levels while nodes were busy to `load` between two blocks."""
@@ -93,6 +120,7 @@ def calibrated(blocks: Sequence[Block]) -> Calibrated:
         shape={m: replace(p, cv=fit_mean(steady[m]).cv) for m, p in shape.items()},
         levels=levels,
         crowding=fmean(_crowding(block, level, shape) for block, level in zip(blocks, levels, strict=True)),
+        prompts={m: len(several) for m, several in points[0].items()},
         means={m: fmean(p.service_s for p in several) for m, several in everything.items()},
         worst_fit={m: lack_of_fit(steady[m], shape[m]) for m in models},
     )

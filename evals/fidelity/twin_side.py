@@ -21,6 +21,7 @@ from edgewise.twin.demand import Demand, Floats, Ints
 from edgewise.twin.run import Twin, run
 from evals import draws
 from evals.arrivals import Arrivals
+from evals.fidelity.calibration import Doubt
 from evals.fidelity.constants import Constants
 from evals.fidelity.world import FidelityWorld
 from evals.profiles.fit import scaled
@@ -52,13 +53,14 @@ class SentPrompts:
 @dataclass(frozen=True, slots=True)
 class Costs:
     """What the twin is told. models: with measured services, node seconds; level: how much longer than these prompts
-    took during the band, by model; host_cores: that all nodes share."""
+    took during the band, by model; host_cores: that all nodes share; doubt: how far the levels may be off."""
 
     models: tuple[ModelSpec, ...]
     level: Mapping[str, float]
     constants: Constants
     quota: float
     host_cores: float
+    doubt: Doubt
 
     def services(self) -> dict[str, SizedService]:
         """Core seconds of a prompt by size, all that it occupies its node for."""
@@ -109,20 +111,25 @@ def scenario_for(
 
 
 def twin_latencies(world: FidelityWorld, sent: SentPrompts, costs: Costs, scenario: Scenario, seeds: int) -> Floats:
-    """[S, P] latency of every prompt under each seed of the spread that size does not explain, s. Raises RunFailed
-    when a prompt gets no answer."""
+    """[S, P] latency of every prompt under each seed of what is not known of services: the spread that size does not
+    explain, and the doubt about the level. s. Raises RunFailed when a prompt gets no answer."""
     http_s = np.array([costs.constants.http_s[m.id] for m in costs.models])[sent.model]
     return np.stack(
-        [_run(world, setting(scenario, s, prompts(scenario, sent, s))) + http_s for s in range(1, seeds + 1)]
+        [
+            _run(world, setting(scenario, s, prompts(scenario, sent, s, costs.doubt))) + http_s
+            for s in range(1, seeds + 1)
+        ]
     )
 
 
-def prompts(scenario: Scenario, sent: SentPrompts, seed: int) -> Arrivals:
-    """What was sent, with service times drawn: as a scenario's own prompts draw theirs."""
+def prompts(scenario: Scenario, sent: SentPrompts, seed: int, doubt: Doubt) -> Arrivals:
+    """What was sent, with service times drawn: as a scenario's own prompts draw theirs, at a level that is drawn."""
     service_s = np.empty(len(sent.at_s))
+    factors = doubt.factors(draws.stream(seed, "level", ""))
     for i, entry in enumerate(scenario.models):
         mine = np.nonzero(sent.model == i)[0]
         expected_s = np.array([_expected_s(entry.service_s, sent.sizes[p]) for p in mine])
+        expected_s *= factors[entry.id]
         service_s[mine] = draws.service_s(entry.service_s, expected_s, draws.stream(seed, "service", entry.id))
     count = len(sent.at_s)
     sizes = np.array([(s.input_tokens, s.output_tokens, s.images, s.steps) for s in sent.sizes], np.int64).reshape(

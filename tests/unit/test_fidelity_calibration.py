@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgewise.domain.errors import BadInput
 from edgewise.domain.model import PromptSize, ServiceProfile
 from evals.calibrate import Point
-from evals.fidelity.calibration import Block, calibrated
+from evals.fidelity.calibration import Block, Doubt, calibrated
 from evals.fidelity.gateway_door import Saturated, Sent
 from evals.profiles.fit import fit_mean, lack_of_fit, scaled
 
@@ -80,6 +80,19 @@ def test_a_machine_that_changes_between_blocks_is_no_spread_within_them() -> Non
     assert found.shape["gpt2"].cv == pytest.approx(0.0, abs=1e-6)
     assert found.means["gpt2"] == pytest.approx(1.5 * np.mean([TRUE.expected_s(s) for s in SIZES]))
     assert found.crowding == pytest.approx(1.0)
+
+
+def test_levels_are_doubted_by_what_changed_and_by_chance() -> None:
+    found = calibrated([block(1.0), block(1.2)])
+    doubt = found.doubt(0, 1)
+    assert doubt.drift["gpt2"] == pytest.approx(0.1 / 1.1)
+    assert doubt.chance["gpt2"] == pytest.approx(0.0, abs=1e-6)
+    assert found.doubt(1, 1).drift["gpt2"] == 0.0
+    random = np.random.default_rng(1)
+    factors = [Doubt({"a": 0.1, "b": -0.1}, {"a": 0.0, "b": 0.0}).factors(random) for _ in range(500)]
+    assert all(0.9 <= f["a"] <= 1.1 and f["a"] - 1 == pytest.approx(1 - f["b"]) for f in factors)
+    by_chance = [Doubt({"a": 0.0}, {"a": 0.05}).factors(random)["a"] for _ in range(2000)]
+    assert np.std(by_chance) == pytest.approx(0.05, rel=0.1)
 
 
 def test_crowding_is_not_a_slower_machine_and_not_larger_prompts() -> None:

@@ -12,6 +12,7 @@ import pytest
 from edgewise.domain.cluster import NodeSpec
 from edgewise.domain.model import ModelSpec, PromptSize, ServiceProfile, Task
 from edgewise.domain.world import World
+from evals.fidelity.calibration import Doubt
 from evals.fidelity.constants import Constants
 from evals.fidelity.twin_side import Costs, SentPrompts, scenario_for, twin_latencies, write_prompts
 from evals.fidelity.world import FidelityWorld
@@ -23,6 +24,7 @@ SMALL = ModelSpec("gpt2", Task.TEXT_GENERATION, 1.0, 0.1, service=ServiceProfile
 LARGE = ModelSpec("gpt2-large", Task.TEXT_GENERATION, 2.0, 0.1, service=ServiceProfile(1.0))
 NOTHING = Constants({"gpt2": 0.0, "gpt2-large": 0.0}, 0.0, {"edge-1": 0.5})
 LEVEL = {"gpt2": 1.0, "gpt2-large": 1.0}
+SURE = Doubt({"gpt2": 0.0, "gpt2-large": 0.0}, {"gpt2": 0.0, "gpt2-large": 0.0})
 
 
 def fidelity_world(nodes: int = 1, shares: dict[str, float] | None = None) -> FidelityWorld:
@@ -39,7 +41,7 @@ def prompts(*rows: tuple[float, int, int]) -> SentPrompts:
 
 
 def costs(constants: Constants = NOTHING, **more: object) -> Costs:
-    made = Costs((SMALL, LARGE), LEVEL, constants, quota=0.5, host_cores=2.0)
+    made = Costs((SMALL, LARGE), LEVEL, constants, quota=0.5, host_cores=2.0, doubt=SURE)
     return replace(made, **more)  # type: ignore[arg-type]
 
 
@@ -102,6 +104,14 @@ def test_seeds_draw_what_size_does_not_explain() -> None:
     assert found.std() == pytest.approx(0.3, rel=0.1)
     assert not np.allclose(found[0], found[1])
     assert np.array_equal(found, latencies(fidelity_world(), sent, costs(models=(SMALL, unsure)), seeds=3))
+
+
+def test_a_level_that_is_doubted_is_another_under_each_seed() -> None:
+    doubt = Doubt({"gpt2": 0.0, "gpt2-large": 0.2}, {"gpt2": 0.0, "gpt2-large": 0.0})
+    found = latencies(fidelity_world(), prompts((0.0, 1, 0), (100.0, 1, 0)), costs(doubt=doubt), seeds=20)
+    assert found[:, 0] == pytest.approx(found[:, 1])  # all prompts of a run alike
+    assert 0.05 < found[:, 0].std() < 0.2
+    assert (np.abs(found - 1.0) <= 0.2 + 1e-9).all()
 
 
 def test_the_scenario_and_its_prompts_can_be_read_again(tmp_path: Path) -> None:
