@@ -138,7 +138,7 @@ class _Fidelity:
         url = await cluster.serve(world.world.models)
         door = GatewayDoor(session, url, cluster.cpu_s, cluster.clock.now_s)
         stand = Stand(cluster, held, world, url, door, requests, gap_s)
-        await stand.calibrate()
+        await stand.calibrate(self._say)
         return stand
 
     async def _bands(self, stand: Stand) -> tuple[Band, ...]:
@@ -198,6 +198,6 @@ class _Fidelity:
         notes = []
         if self._traces is None:
             notes.append("no recorded traces here: generated prompts were sent")
-        if any(b.others_cores > OTHERS for b in bands):
+        if any(max(b.others_cores, b.calibration_others_cores) > OTHERS for b in bands):
             notes.append("other work ran on this machine meanwhile: measure again when it is quiet")
         return tuple(notes)

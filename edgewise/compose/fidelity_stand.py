@@ -13,6 +13,7 @@ from edgewise.compose.fidelity_cluster import Cluster
 from evals.fidelity.calibration import Block, Calibrated, calibrated, measure_block
 from evals.fidelity.compare import BandRun, band_of
 from evals.fidelity.constants import Constants, constants
+from evals.fidelity.cpu import others_cores, usage
 from evals.fidelity.gateway_door import GatewayDoor, Requests
 from evals.fidelity.prompting import band_workload
 from evals.fidelity.report import Band, Held
@@ -24,6 +25,8 @@ from evals.traces import trace_folder
 from tools.rundir import read_prompts
 
 SEEDS = 40  # of the twin
+TRIES = 2  # at a calibration block
+DISTURBED = 0.2  # cores that others took
 ROWS_S = 0.1  # until the gateway's last rows are on the disk
 SEED_STEP = 100  # between the prompts of two runs
 
@@ -43,8 +46,17 @@ class Stand:
     sent: list[BandSent] = field(default_factory=list)
     around: list[tuple[int, int]] = field(default_factory=list)
 
-    async def calibrate(self) -> None:
-        self.blocks.append(await measure_block(self.door, self.requests))
+    async def calibrate(self, say: Callable[[str], None]) -> None:
+        """One more block; when other work disturbs it, again, and the least disturbed counts."""
+        tried: list[Block] = []
+        while len(tried) < TRIES and (not tried or tried[-1].others_cores > DISTURBED):
+            if tried:
+                say(f"other work took {tried[-1].others_cores:.2f} cores while services were measured; again")
+            ours = self.cluster.all_pids()
+            before = usage(ours)
+            block = await measure_block(self.door, self.requests)
+            tried.append(replace(block, others_cores=others_cores(before, usage(ours))))
+        self.blocks.append(min(tried, key=lambda b: b.others_cores))
         await asyncio.sleep(ROWS_S)
 
     def measured(self) -> tuple[Calibrated, Constants]:
@@ -54,7 +66,7 @@ class Stand:
     def costs(self, found: Calibrated, fixed: Constants, blocks: tuple[int, int], load: float) -> Costs:
         """What the twin is told of a time between two blocks in which nodes were busy to `load`."""
         models = with_services(self.world.world.models, found.shape)
-        level, doubt = found.around(*blocks, load), found.doubt(*blocks)
+        level, doubt = found.around(*blocks, load), found.doubt(*blocks, load)
         return Costs(models, level, fixed, self.held.quota, float(len(os.sched_getaffinity(0))), doubt)
 
     async def band(self, load: float, duration_s: float, seed: int, say: Callable[[str], None]) -> None:
@@ -70,7 +82,7 @@ class Stand:
         say(f"band {load:.2f}: {len(rows)} prompts in {duration_s:.0f} s")
         prefix = f"band{number + 1}-"
         sent = await send_band(self.cluster, self.world.world, self.url, rows, load, prefix, duration_s)
-        await self.calibrate()
+        await self.calibrate(say)
         self.sent.append(sent)
         self.around.append((newest, newest + 1))
 
@@ -97,6 +109,7 @@ class Stand:
                 service=sent.services(costs),
                 levels=costs.level,
                 others_cores=sent.others_cores,
+                calibration_others_cores=max(self.blocks[i].others_cores for i in around),
             )
             by_load.setdefault(sent.load, []).append(made)
         names = [m.id for m in self.world.world.models]

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median, stdev
 
 import aiohttp
 import numpy as np
@@ -27,14 +27,17 @@ from evals.profiles.fit import fit_mean, lack_of_fit
 
 SATURATED_S = 4.5
 SETTLE_S = 1.0  # of it
+LEAST_FACTOR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Prompts alone, half of them before and half after those with all nodes busy."""
+    """Prompts alone, half of them before and half after those with all nodes busy. others_cores: that other work on
+    the machine took meanwhile."""
 
     one: tuple[Sent, ...]
     many: Saturated
+    others_cores: float = 0.0
 
 
 async def first_look(
@@ -58,40 +61,45 @@ async def measure_block(door: GatewayDoor, requests: Requests) -> Block:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """How far, relatively, levels may be off, by model. drift: half of what the machine changed between the blocks
-    before and after, the same way for all models at once; chance: standard error over the prompts of both."""
+    """How far, relatively, levels may be off. drift: by model, half of what the machine changed between the blocks
+    before and after, the same way for all models at once; chance: by model, standard error over the prompts of both;
+    crowding: standard error of what being busy adds, the same for all models."""
 
     drift: dict[str, float]
     chance: dict[str, float]
+    crowding: float = 0.0
 
     def factors(self, random: np.random.Generator) -> dict[str, float]:
         """One draw of true / assumed level of each model."""
-        when = random.uniform(-1.0, 1.0)
+        when, busy = random.uniform(-1.0, 1.0), self.crowding * random.standard_normal()
         return {
-            m: max(0.1, 1.0 + when * self.drift[m] + self.chance[m] * random.standard_normal()) for m in self.drift
+            m: max(LEAST_FACTOR, 1.0 + when * self.drift[m] + busy + self.chance[m] * random.standard_normal())
+            for m in self.drift
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
     """shape: service by size of prompts alone, over all blocks, node seconds. levels: by block and model, how much
-    longer prompts took than the shape says. crowding: how much longer with all nodes busy than alone. prompts: of
-    each model in one block. means: service of the calibration prompts. worst_fit: largest relative error of the shape
-    for one size, by model."""
+    longer prompts took than the shape says. crowding: how much longer with all nodes busy than alone, with its
+    standard error. prompts: of each model in one block. means: service of the calibration prompts. worst_fit: largest
+    relative error of the shape for one size, by model."""
 
     shape: dict[str, ServiceProfile]
     levels: tuple[dict[str, float], ...]
     crowding: float
+    crowding_error: float
     prompts: dict[str, int]
     means: dict[str, float]
     worst_fit: dict[str, float]
 
-    def doubt(self, before: int, after: int) -> Doubt:
+    def doubt(self, before: int, after: int, load: float) -> Doubt:
         """How far the levels of `around` may be off."""
         first, last = self.levels[before], self.levels[after]
         drift = {m: (last[m] - first[m]) / (last[m] + first[m]) for m in first}
         seen = {m: self.prompts[m] * len({before, after}) for m in first}
-        return Doubt(drift, {m: self.shape[m].cv / math.sqrt(seen[m]) for m in first})
+        chance = {m: self.shape[m].cv / math.sqrt(seen[m]) for m in first}
+        return Doubt(drift, chance, self.crowding_error * min(max(load, 0.0), 1.0))
 
     def around(self, before: int, after: int, load: float) -> dict[str, float]:
         """The levels while nodes were busy to `load` between two blocks."""
@@ -116,10 +124,13 @@ def calibrated(blocks: Sequence[Block]) -> Calibrated:
         ]
         for m in models
     }
+    crowding = [_crowding(block, level, shape) for block, level in zip(blocks, levels, strict=True)]
     return Calibrated(
         shape={m: replace(p, cv=fit_mean(steady[m]).cv) for m, p in shape.items()},
         levels=levels,
-        crowding=fmean(_crowding(block, level, shape) for block, level in zip(blocks, levels, strict=True)),
+        # Other work on the machine hits those worst that want all of it: a block it fell into must not count.
+        crowding=median(crowding),
+        crowding_error=stdev(crowding) / math.sqrt(len(crowding)) if len(crowding) > 1 else 0.0,
         prompts={m: len(several) for m, several in points[0].items()},
         means={m: fmean(p.service_s for p in several) for m, several in everything.items()},
         worst_fit={m: lack_of_fit(steady[m], shape[m]) for m in models},

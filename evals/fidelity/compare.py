@@ -30,6 +30,7 @@ class BandRun:
     service: Mapping[str, tuple[float, float]]
     levels: Mapping[str, float]
     others_cores: float
+    calibration_others_cores: float = 0.0
 
 
 def band_of(runs: Sequence[BandRun], models: Sequence[str]) -> Band:
@@ -61,6 +62,7 @@ def band_of(runs: Sequence[BandRun], models: Sequence[str]) -> Band:
         models=kinds,
         levels={m: float(np.average([r.levels[m] for r in runs], weights=weights)) for m in models},
         others_cores=float(np.average([r.others_cores for r in runs], weights=weights)),
+        calibration_others_cores=max(r.calibration_others_cores for r in runs),
     )
 
 

@@ -32,7 +32,8 @@ class Band:
     same by CPU, over what the nodes used when all were busy; asked_load: what was meant;
     mean_error, half_width: of the mean latency of all prompts, twin / real − 1, and half of its 95 % interval. runs:
     how many times it was run, all pooled. levels: by model, how much longer prompts took around it than over the
-    whole measurement; others_cores: cores that other work on the machine took meanwhile."""
+    whole measurement; others_cores: cores that other work on the machine took meanwhile;
+    calibration_others_cores: at most, while services around it were measured."""
 
     load: float
     cpu_load: float
@@ -47,6 +48,7 @@ class Band:
     models: dict[str, Kind]
     levels: dict[str, float]
     others_cores: float
+    calibration_others_cores: float = 0.0
 
     @property
     def met(self) -> bool:
@@ -110,7 +112,8 @@ def table(found: Fidelity) -> str:
         verdict = "met" if band.met else "NOT met"
         lines.append(
             f"      asked {band.asked_load:.2f}, CPU {band.cpu_load:.2f}; aim {band.aim:.0%} on the mean: {verdict};"
-            f" others took {band.others_cores:.2f} cores; machine {_levels(band)}"
+            f" others took {band.others_cores:.2f} cores ({band.calibration_others_cores:.2f} around it);"
+            f" machine {_levels(band)}"
         )
     return "\n".join([*lines, *found.notes])
 

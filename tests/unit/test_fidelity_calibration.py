@@ -84,20 +84,24 @@ def test_a_machine_that_changes_between_blocks_is_no_spread_within_them() -> Non
 
 def test_levels_are_doubted_by_what_changed_and_by_chance() -> None:
     found = calibrated([block(1.0), block(1.2)])
-    doubt = found.doubt(0, 1)
+    doubt = found.doubt(0, 1, 0.5)
     assert doubt.drift["gpt2"] == pytest.approx(0.1 / 1.1)
     assert doubt.chance["gpt2"] == pytest.approx(0.0, abs=1e-6)
-    assert found.doubt(1, 1).drift["gpt2"] == 0.0
+    assert found.doubt(1, 1, 0.5).drift["gpt2"] == 0.0
     random = np.random.default_rng(1)
     factors = [Doubt({"a": 0.1, "b": -0.1}, {"a": 0.0, "b": 0.0}).factors(random) for _ in range(500)]
     assert all(0.9 <= f["a"] <= 1.1 and f["a"] - 1 == pytest.approx(1 - f["b"]) for f in factors)
     by_chance = [Doubt({"a": 0.0}, {"a": 0.05}).factors(random)["a"] for _ in range(2000)]
     assert np.std(by_chance) == pytest.approx(0.05, rel=0.1)
+    both = [Doubt({"a": 0.0, "b": 0.0}, {"a": 0.0, "b": 0.0}, 0.05).factors(random) for _ in range(2000)]
+    assert np.std([f["a"] for f in both]) == pytest.approx(0.05, rel=0.1)
+    assert all(f["a"] == f["b"] for f in both)
 
 
 def test_crowding_is_not_a_slower_machine_and_not_larger_prompts() -> None:
-    found = calibrated([block(1.0, 1.1), block(3.0, 1.2)])
-    assert found.crowding == pytest.approx(1.15)
+    found = calibrated([block(1.0, 1.1), block(3.0, 1.2), block(1.0, 1.15), block(1.0, 9.0), block(1.0, 1.0)])
+    assert found.crowding == pytest.approx(1.15)  # the block that somebody disturbed has no part in it
+    assert found.doubt(0, 1, 0.5).crowding == pytest.approx(found.crowding_error / 2)
     idle, half, full, over = (found.around(0, 0, load)["gpt2"] for load in (0.0, 0.5, 1.0, 2.0))
     assert (half / idle, full / idle) == (pytest.approx(1.075), pytest.approx(1.15))
     assert over == full
