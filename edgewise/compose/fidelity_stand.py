@@ -98,11 +98,13 @@ class Stand:
             write_prompts(folder / f"{name}.csv", self.world, sent.prompts)
             scenario = scenario_for(self.world, costs, name, sent.window_s, seed, folder / f"{name}.csv")
             (folder / f"{name}.yaml").write_text(to_yaml(scenario), encoding="utf-8")
+            seeds = range(SEEDS * number, SEEDS * (number + 1))
             made = BandRun(
                 asked_load=sent.load,
                 duration_s=sent.window_s,
                 real_s=sent.latency_s,
-                twin_s=twin_latencies(self.world, sent.prompts, costs, scenario, SEEDS),
+                twin_s=twin_latencies(self.world, sent.prompts, costs, scenario, seeds),
+                doubted_s=twin_latencies(self.world, sent.prompts, costs, scenario, seeds, doubted=True),
                 model=sent.prompts.model,
                 load=load,
                 cpu_load=sent.cpu_s / (can_cores * sent.window_s),

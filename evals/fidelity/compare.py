@@ -17,6 +17,7 @@ BOOTSTRAP_SEED = 20_260
 @dataclass(frozen=True, slots=True)
 class BandRun:
     """One run of a band. real_s [P], twin_s [S, P]: latencies of the same prompts in order of arrival; model [P].
+    doubted_s [S, P]: with the level of the machine drawn too.
     load, cpu_load: see Band. service: by model, (mean as the nodes
     counted, mean as the twin expected), s."""
 
@@ -24,6 +25,7 @@ class BandRun:
     duration_s: float
     real_s: Floats
     twin_s: Floats
+    doubted_s: Floats
     model: Ints
     load: float
     cpu_load: float
@@ -38,6 +40,7 @@ def band_of(runs: Sequence[BandRun], models: Sequence[str]) -> Band:
     real_s = np.concatenate([r.real_s for r in runs])
     twin_s = np.concatenate([r.twin_s for r in runs], axis=1)
     model = np.concatenate([r.model for r in runs])
+    doubted_s = np.concatenate([r.doubted_s for r in runs], axis=1)
     weights = np.array([r.duration_s for r in runs])
     kinds = {}
     for i, name in enumerate(models):
@@ -54,6 +57,7 @@ def band_of(runs: Sequence[BandRun], models: Sequence[str]) -> Band:
         asked_load=runs[0].asked_load,
         mean_error=error.value,
         half_width=error.half_width,
+        doubted=compare(real_s, doubted_s, BOOTSTRAP_SEED)["mean"].error,
         aim=aim_for(runs[0].asked_load),
         prompts=len(real_s),
         runs=len(runs),

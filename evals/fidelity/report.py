@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from evals.fidelity.constants import Constants
-from evals.fidelity.stats import Compared
+from evals.fidelity.stats import Compared, Estimate
 from evals.profiles.record import Machine
 from evals.scenario import SizedService
 
@@ -29,17 +29,19 @@ class Kind:
 @dataclass(frozen=True, slots=True)
 class Band:
     """One load band. load: node seconds that prompts took over those there were, as the nodes counted; cpu_load: the
-    same by CPU, over what the nodes used when all were busy; asked_load: what was meant;
-    mean_error, half_width: of the mean latency of all prompts, twin / real − 1, and half of its 95 % interval. runs:
-    how many times it was run, all pooled. levels: by model, how much longer prompts took around it than over the
-    whole measurement; others_cores: cores that other work on the machine took meanwhile;
-    calibration_others_cores: at most, while services around it were measured."""
+    same by CPU, over what the nodes used when all were busy; asked_load: what was meant; mean_error, half_width: of
+    the mean latency of all prompts, twin / real − 1, and half of its 95 % interval; doubted: the same with what
+    calibration leaves open of how fast the machine was. runs: how many times it was run, all pooled. levels: by
+    model, how much longer than the services of the whole measurement prompts were expected to take. others_cores:
+    cores that other work on the machine took meanwhile; calibration_others_cores: at most, while services were
+    measured."""
 
     load: float
     cpu_load: float
     asked_load: float
     mean_error: float
     half_width: float
+    doubted: Estimate
     aim: float
     prompts: int
     runs: int
@@ -112,6 +114,7 @@ def table(found: Fidelity) -> str:
         verdict = "met" if band.met else "NOT met"
         lines.append(
             f"      asked {band.asked_load:.2f}, CPU {band.cpu_load:.2f}; aim {band.aim:.0%} on the mean: {verdict};"
+            f" with the doubt of calibration {band.doubted.low:+.1%}…{band.doubted.high:+.1%};"
             f" others took {band.others_cores:.2f} cores ({band.calibration_others_cores:.2f} around it);"
             f" machine {_levels(band)}"
         )

@@ -6,7 +6,7 @@ its service is part of its service there; what HTTP adds elsewhere is no work of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -110,26 +110,30 @@ def scenario_for(
     return replace(made, models=models, host_cores=costs.host_cores, hints=Hints(noise=0.0))
 
 
-def twin_latencies(world: FidelityWorld, sent: SentPrompts, costs: Costs, scenario: Scenario, seeds: int) -> Floats:
-    """[S, P] latency of every prompt under each seed of what is not known of services: the spread that size does not
-    explain, and the doubt about the level. s. Raises RunFailed when a prompt gets no answer."""
+def twin_latencies(
+    world: FidelityWorld,
+    sent: SentPrompts,
+    costs: Costs,
+    scenario: Scenario,
+    seeds: Sequence[int],
+    doubted: bool = False,
+) -> Floats:
+    """[S, P] latency of every prompt under each seed of the spread that size does not explain and, when `doubted`, of
+    the doubt about the level. s. Raises RunFailed when a prompt gets no answer."""
+    doubt = costs.doubt if doubted else None
     http_s = np.array([costs.constants.http_s[m.id] for m in costs.models])[sent.model]
-    return np.stack(
-        [
-            _run(world, setting(scenario, s, prompts(scenario, sent, s, costs.doubt))) + http_s
-            for s in range(1, seeds + 1)
-        ]
-    )
+    return np.stack([_run(world, setting(scenario, s, prompts(scenario, sent, s, doubt))) + http_s for s in seeds])
 
 
-def prompts(scenario: Scenario, sent: SentPrompts, seed: int, doubt: Doubt) -> Arrivals:
-    """What was sent, with service times drawn: as a scenario's own prompts draw theirs, at a level that is drawn."""
+def prompts(scenario: Scenario, sent: SentPrompts, seed: int, doubt: Doubt | None = None) -> Arrivals:
+    """What was sent, with service times drawn: as a scenario's own prompts draw theirs, and with `doubt` at a level
+    that is drawn."""
     service_s = np.empty(len(sent.at_s))
-    factors = doubt.factors(draws.stream(seed, "level", ""))
+    factors = doubt.factors(draws.stream(seed, "level", "")) if doubt is not None else {}
     for i, entry in enumerate(scenario.models):
         mine = np.nonzero(sent.model == i)[0]
         expected_s = np.array([_expected_s(entry.service_s, sent.sizes[p]) for p in mine])
-        expected_s *= factors[entry.id]
+        expected_s *= factors.get(entry.id, 1.0)
         service_s[mine] = draws.service_s(entry.service_s, expected_s, draws.stream(seed, "service", entry.id))
     count = len(sent.at_s)
     sizes = np.array([(s.input_tokens, s.output_tokens, s.images, s.steps) for s in sent.sizes], np.int64).reshape(

@@ -26,7 +26,10 @@ def run(factor: float, prompts: int = 200, seed: int = 1, load: float = 0.6) -> 
     model = np.arange(prompts, dtype=np.int64) % 2
     twin = np.stack([np.where(model == 0, real * factor, real)] * 4)
     service = {"gpt2": (0.11, 0.10), "blip": (0.2, 0.2)}
-    return BandRun(load, 70.0, real, twin, model, load + 0.01, load - 0.02, service, {"gpt2": 1.0, "blip": 1.1}, 0.05)
+    doubted = twin * np.array([[0.8], [0.9], [1.1], [1.2]])
+    return BandRun(
+        load, 70.0, real, twin, doubted, model, load + 0.01, load - 0.02, service, {"gpt2": 1.0, "blip": 1.1}, 0.05
+    )
 
 
 def fidelity(*bands: Band) -> Fidelity:
@@ -56,6 +59,8 @@ def test_errors_are_per_model_and_over_all() -> None:
     assert (band.load, band.cpu_load, band.asked_load) == pytest.approx((0.61, 0.58, 0.6))
     assert (band.prompts, band.models["gpt2"].prompts) == (200, 100)
     assert not band.met or band.mean_error <= 0.1
+    assert band.doubted.low < band.all.mean.error.low
+    assert band.doubted.half_width > 2 * band.half_width
 
 
 def test_runs_of_one_band_are_pooled() -> None:

@@ -50,9 +50,12 @@ def written(folder: Path, world: FidelityWorld, sent: SentPrompts, told: Costs) 
     return scenario_for(world, told, "hand", 60.0, 1, folder / "sent.csv")
 
 
-def latencies(world: FidelityWorld, sent: SentPrompts, told: Costs, seeds: int = 1) -> np.ndarray:
+def latencies(
+    world: FidelityWorld, sent: SentPrompts, told: Costs, seeds: int = 1, doubted: bool = False
+) -> np.ndarray:
     with TemporaryDirectory() as folder:
-        return twin_latencies(world, sent, told, written(Path(folder), world, sent, told), seeds)
+        scenario = written(Path(folder), world, sent, told)
+        return twin_latencies(world, sent, told, scenario, range(1, seeds + 1), doubted)
 
 
 def test_alone_it_takes_what_was_measured_on_the_node() -> None:
@@ -108,9 +111,13 @@ def test_seeds_draw_what_size_does_not_explain() -> None:
 
 def test_a_level_that_is_doubted_is_another_under_each_seed() -> None:
     doubt = Doubt({"gpt2": 0.0, "gpt2-large": 0.2}, {"gpt2": 0.0, "gpt2-large": 0.0})
-    found = latencies(fidelity_world(), prompts((0.0, 1, 0), (100.0, 1, 0)), costs(doubt=doubt), seeds=20)
+    found = latencies(
+        fidelity_world(), prompts((0.0, 1, 0), (100.0, 1, 0)), costs(doubt=doubt), seeds=20, doubted=True
+    )
     assert found[:, 0] == pytest.approx(found[:, 1])  # all prompts of a run alike
     assert 0.05 < found[:, 0].std() < 0.2
+    sure = latencies(fidelity_world(), prompts((0.0, 1, 0)), costs(doubt=doubt), seeds=20)
+    assert sure == pytest.approx(1.0)
     assert (np.abs(found - 1.0) <= 0.2 + 1e-9).all()
 
 
