@@ -164,8 +164,8 @@ def simulate(scenario: str, policy: str, seed: int | None, out: Path | None, jso
     """Run one policy on a scenario in the digital twin."""
     from edgewise.compose.simulate import print_summary, run_simulation
 
-    summary = run_simulation(scenario, policy, seed, out)
-    emit(summary) if json else print_summary(summary, scenario, seed)
+    made = run_simulation(scenario, policy, seed, out)
+    emit(made.summary) if json else print_summary(made)
     return 0
 
 

@@ -23,7 +23,7 @@ from edgewise.policy import dispatch
 from edgewise.twin.arrays import EVENTS, FIXED
 from edgewise.twin.plans import arrange
 from edgewise.twin.rollout import roll
-from edgewise.twin.run import Twin, run
+from edgewise.twin.run import run
 from evals.policies import greedy, rules, size_shares
 from evals.scenario import LoadTime, MeanService, ModelEntry, NodeEntry, Scenario, SyntheticEntry, WorkloadEntry
 from evals.setting import Setting, setting
@@ -86,9 +86,7 @@ def bench(repeats: int = 3) -> list[dict[str, Any]]:
 
 def _whole(where: Setting) -> tuple[int, float, bytes]:
     """(events, seconds, digest of all answers) of a run under marginal-cost dispatch on the greedy fill."""
-    twin = Twin(
-        where.physics, where.fleet(), where.arrivals.demand, where.happenings, rules(dispatch.MARGINAL, FIXED, where)
-    )
+    twin = where.twin(rules(dispatch.MARGINAL, FIXED, where))
     placement = greedy(where)
     twin.stand(placement)
     twin.want(placement)

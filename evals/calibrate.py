@@ -73,7 +73,7 @@ async def calibrate(
     results: dict[str, Calibration] = {}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LOAD_WAIT_S)) as session:
         for model, url in urls.items():
-            node = _Node(session, url.rstrip("/"), model, now_s)
+            node = ModelOnNode(session, url.rstrip("/"), model, now_s)
             try:
                 load_s = await node.load()
                 points = await _measure(node, specs[model], limits, seed, budget_s)
@@ -150,7 +150,7 @@ def _row(kind: ModelClass, tokens_in: int, tokens_out: int, images: int, steps: 
 
 
 async def _measure(
-    node: _Node, spec: ModelSpec, limits: PromptLimits, seed: int, budget_s: float
+    node: ModelOnNode, spec: ModelSpec, limits: PromptLimits, seed: int, budget_s: float
 ) -> tuple[Point, ...]:
     requests = [request_for(row, spec, seed, limits) for row in design(spec.task, limits)]
     # The first prompt pays for what loading left undone (lazily mapped weights, first-use caches).
@@ -166,7 +166,7 @@ async def _measure(
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
+class ModelOnNode:
     """One model on one node, by the node's own API."""
 
     session: aiohttp.ClientSession

@@ -55,12 +55,16 @@ def belief_factor(scenario: Scenario, model: str, seed: int) -> float:
     return math.exp(stream(seed, "belief", model).uniform(low, high))
 
 
-def cumulative_shares(scenario: Scenario) -> Floats:
-    """[N] cumulative shares of prompts by access node, in the order of the nodes; the last is 1."""
+def access_shares(scenario: Scenario) -> Floats:
+    """[N] shares of prompts by access node, in the order of the nodes; they sum to 1."""
     spatial = scenario.workload.spatial
     shares = np.array([spatial.get(n.id, 0.0) if spatial else 1.0 for n in scenario.nodes])
-    cumulative: Floats = np.cumsum(shares / shares.sum())
-    return cumulative
+    return np.asarray(shares / shares.sum())
+
+
+def cumulative_shares(scenario: Scenario) -> Floats:
+    """[N] cumulative shares of prompts by access node; the last is 1."""
+    return np.cumsum(access_shares(scenario))
 
 
 def access_nodes(scenario: Scenario, count: int, rng: np.random.Generator) -> Ints:

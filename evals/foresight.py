@@ -11,12 +11,11 @@ from edgewise.control.rolling import marginal_rules, scores
 from edgewise.domain.plan import Plan
 from edgewise.optimise.estimate import Evaluate
 from edgewise.optimise.problem import Floats, Problem
-from edgewise.policy.dispatch import ABSENT
 from edgewise.twin.arrays import COMPLETED, LOG_ROWS
 from edgewise.twin.demand import Demand
 from edgewise.twin.loop import advance
 from edgewise.twin.plans import arrange
-from edgewise.twin.rollout import PATIENCE, Outcomes, copy_state
+from edgewise.twin.rollout import PATIENCE, Outcomes, arranged, copy_state, moves_between
 from edgewise.twin.run import Twin
 from evals.setting import Setting
 
@@ -50,13 +49,8 @@ class Foresight:
         d = twin.demand
         last = int(np.searchsorted(d.at_s, now_s + horizon_s))
         cut = Demand._make(column[:last] for column in d)
-        s = copy_state(twin.state)
         to = arrange(plan, [n.id for n in world.nodes], [m.id for m in world.models])
-        s.goal[:] = to.goal
-        s.fleet.share[:] = to.shares
-        fleet = s.fleet._replace(route_row=to.rows, route_weight=to.weights, route_sent=np.zeros(to.weights.shape))
-        s = s._replace(fleet=fleet)
-        busy_s, there, loads = s.busy_s.copy(), int((s.fleet.state != ABSENT).sum()), int(s.load_count.sum())
+        s = arranged(copy_state(twin.state), to)
         s.tally[LOG_ROWS] = len(s.log_s)  # no rows of what only might be
         ours = (s.status[:last] == 0) & (d.at_s[:last] < now_s + horizon_s)
         rules = marginal_rules(self.where.scenario.shedding)
@@ -64,8 +58,7 @@ class Foresight:
         end_s = np.where(s.status[:last] == COMPLETED, s.finished_s[:last], s.clock[0])
         latency_s = np.bincount(cut.model[ours], (end_s - cut.at_s)[ours], models)
         count = np.bincount(cut.model[ours], minlength=models).astype(np.float64)
-        loaded = int(s.load_count.sum()) - loads
-        gone = there + loaded - int((s.fleet.state != ABSENT).sum())
-        moves = np.full((1, 1), float(loaded + gone))
+        moves = np.full((1, 1), float(moves_between(twin.state, s)))
+        busy_s = s.busy_s - twin.state.busy_s
         latency = np.asarray(latency_s, np.float64)
-        return Outcomes(latency[None, None], count[None], (s.busy_s - busy_s)[None, None], moves, 0)
+        return Outcomes(latency[None, None], count[None], busy_s[None, None], moves, 0)

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgewise.control.forecast import Forecast, draws
-from edgewise.control.intake import merge, no_cluster, no_telemetry
+from edgewise.control.intake import merge, no_telemetry
 from edgewise.control.rolling import demand_draws, marginal_rules, rolling, scene
 from edgewise.control.seeds import generator
 from edgewise.domain.observation import ClusterFacts, NodeFact
+from edgewise.domain.plan import Plan
+from edgewise.optimise.estimate import evaluator
 from edgewise.optimise.placement import Limits, cover, fill_memory, search
 from edgewise.optimise.problem import Bools, Floats, Prices, Problem, problem
 from edgewise.optimise.weights import make_plan, route_weights
 from edgewise.twin.run import Twin
+from evals.draws import access_shares
 from evals.mix import mixes
 from evals.scenario import Scenario
 from evals.setting import Setting
@@ -35,25 +38,23 @@ def offline(where: Setting) -> tuple[Bools, Problem]:
     return _FOUND[key]
 
 
-def first_rates(scenario: Scenario, nodes: int) -> Floats:
+def first_rates(scenario: Scenario) -> Floats:
     """Mean prompts per second [N, M] of the first stretch, by access node."""
     mix = mixes(scenario)[0].models
-    spatial = scenario.workload.spatial
-    shares = np.array([spatial.get(n.id, 0.0) if spatial else 1.0 for n in scenario.nodes])
     rates = np.array([mix.get(m.id, 0.0) for m in scenario.models])
-    return np.asarray(shares[:, None] / shares.sum() * rates[None, :])
+    return np.asarray(access_shares(scenario)[:, None] * rates[None, :])
 
 
 def _search(where: Setting) -> tuple[Bools, Problem]:
     scenario, world = where.scenario, where.believed
-    facts = replace(no_cluster(0.0), nodes=tuple(NodeFact(n.id, True, n.memory_gib, 0.0) for n in world.nodes))
-    assert isinstance(facts, ClusterFacts)
+    facts = ClusterFacts(0.0, tuple(NodeFact(n.id, True, n.memory_gib, 0.0) for n in world.nodes), ())
     o = merge(
         world, facts, no_telemetry(0.0), at_s=0.0, slot=0, slot_s=scenario.slot_s, epoch_slots=scenario.epoch_slots
     )
-    rates = first_rates(scenario, len(world.nodes))
+    mean_s = np.array([m.mean_service_s for m in world.models])
+    rates = first_rates(scenario)
     if rates.sum() <= 0:  # the clock of a trace says how many come; the prior is that every model brings equal work
-        rates = rates + 0.5 * scenario.capacity / len(world.models) / len(world.nodes) / where_mean(where)
+        rates = rates + 0.5 * scenario.capacity / len(world.models) / len(world.nodes) / mean_s
     p = replace(problem(o, Prices(alpha=0.0, beta=0.0)), burst=np.full(len(world.models), DISPERSION))
     per_s = 3.0 * float(rates.sum())
     horizon_s = min(HORIZON_S, max(60.0, EVENTS / per_s / 2000))
@@ -61,7 +62,6 @@ def _search(where: Setting) -> tuple[Bools, Problem]:
     ahead = Forecast(rates, np.full(len(world.models), 1e6), rates * 1e6, np.full(len(world.models), DISPERSION))
     rng = generator("static-optimised", scenario.name)
     stage = scene(o)
-    stage = replace(stage, snapshot=replace(stage.snapshot, state=np.zeros_like(stage.snapshot.state)))
     prompts = demand_draws(stage, o, ahead, draws(ahead, rng, count), p.access, rng, horizon_s)
     # Loads are free here: where nothing stands, they would cost each plan the same.
     ph = stage.snapshot.physics
@@ -70,25 +70,15 @@ def _search(where: Setting) -> tuple[Bools, Problem]:
     evaluate = rolling(stage, p, prompts, marginal_rules(), horizon_s)
     totals = rates.sum(axis=0)
 
-    def plan_of(here: Bools):  # type: ignore[no-untyped-def]
+    def plan_of(here: Bools) -> Plan:
         return make_plan(p, here, totals, 1.0, "static", (0.0, 1e9))
 
     limits = Limits(np.zeros(p.held.shape, dtype=bool), np.zeros(p.held.shape, dtype=bool))
     steps = int(min(STEPS, max(2, EVENTS / (per_s * horizon_s * count) / 64)))
-    first = fill_memory(p, cover(p, limits.base), limits, plan_of, _estimate(p, rates, ahead))
+    estimate = evaluator(p, draws(ahead, generator("static-optimised", "estimate"), 8))
+    first = fill_memory(p, cover(p, limits.base), limits, plan_of, estimate)
     found = search(p, first.placement, limits, plan_of, evaluate, steps, rng)
     return found.placement, p
-
-
-def _estimate(p: Problem, rates: Floats, ahead: Forecast):  # type: ignore[no-untyped-def]
-    from edgewise.optimise.estimate import evaluator
-
-    return evaluator(p, draws(ahead, generator("static-optimised", "estimate"), 8))
-
-
-def where_mean(where: Setting) -> Floats:
-    """Believed mean service [M], s."""
-    return np.array([m.mean_service_s for m in where.believed.models])
 
 
 @dataclass(slots=True)

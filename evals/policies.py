@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgewise.control.rolling import SAMPLE
 from edgewise.control.seeds import generator
 from edgewise.domain.errors import BadInput
 from edgewise.optimise.greedy import greedy_fill
@@ -25,12 +26,10 @@ from evals.product import Product, clairvoyant_settings_of, settings_of
 from evals.setting import Setting
 from evals.traces import nearest
 
-SAMPLE = 32  # nodes a dispatch looks at where more hold the model
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a policy is in one setting. stands: its placement is its own, and FIXED; else loads come on demand."""
+    """What a policy is in one setting: what it does per prompt, and per slot."""
 
     rules: Rules
     controller: Controller
@@ -53,12 +52,13 @@ class Policy:
 
 @dataclass(slots=True)
 class Fill:
-    """Sets placement and shares once. on_demand: the placement is loaded once, and changes by what prompts ask."""
+    """Sets placement and shares once. on_demand: the placement is loaded once, and changes by what prompts ask.
+    redraw: another placement for a slot, None to keep what is wanted."""
 
     placement: Bools
     shares: Floats
     on_demand: bool = False
-    redraw: Callable[[int], Bools] | None = field(default=None)
+    redraw: Callable[[int], Bools | None] | None = field(default=None)
 
     def slot(self, twin: Twin, number: int) -> None:
         if number == 0:
@@ -67,15 +67,13 @@ class Fill:
                 twin.load(self.placement)
             else:
                 twin.want(self.placement)
-        elif self.redraw is not None:
-            twin.want(self.redraw(number))
+        elif self.redraw is not None and (drawn := self.redraw(number)) is not None:
+            twin.want(drawn)
 
 
-def rules(
-    policy: int, placing: int, setting: Setting, knob: float = 1.0, eager: float = 1.0, yielding: float = 0.0
-) -> Rules:
+def rules(policy: int, placing: int, setting: Setting, knob: float = 1.0, eager: float = 1.0) -> Rules:
     """Rules of a policy in a setting; shedding is the scenario's word, for every policy alike."""
-    return Rules(policy, placing, knob, eager, yielding, setting.scenario.shedding, SAMPLE)
+    return Rules(policy, placing, knob, eager, 0.0, setting.scenario.shedding, SAMPLE)
 
 
 def greedy(setting: Setting) -> Bools:
@@ -125,8 +123,8 @@ def _random(s: Setting, _: float) -> Prepared:
     """As random-static, with the placement drawn anew each epoch: the naive baseline of arXiv 2602.07215."""
     epoch = s.scenario.epoch_slots
 
-    def redraw(number: int) -> Bools:
-        return random_fill(s, str(number // epoch) if number >= epoch else "")
+    def redraw(number: int) -> Bools | None:
+        return random_fill(s, str(number // epoch)) if number % epoch == 0 else None
 
     first = random_fill(s, "")
     return Prepared(rules(dispatch.SLOT_WEIGHTS, FIXED, s), Fill(first, equal_shares(s), redraw=redraw))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgewise.domain.world import World
-from edgewise.policy.dispatch import FleetArrays
-from edgewise.twin.arrays import Physics
+from edgewise.twin.arrays import Physics, Rules
 from edgewise.twin.demand import Bools, Happenings
+from edgewise.twin.run import Twin
 from evals.arrivals import Arrivals, arrivals
 from evals.scenario import Scenario
 from evals.scenario_world import believed_world, to_world
@@ -28,9 +28,12 @@ class Setting:
     happenings: Happenings
     arrivals: Arrivals
 
-    def fleet(self) -> FleetArrays:
-        """A fresh fleet, with the network of the world."""
-        return fleet_of(self.physics, self.world)
+    def twin(self, rules: Rules) -> Twin:
+        """The world before the run under a policy's rules, with the prompts to come."""
+        fleet = fleet_of(self.physics, self.world)
+        made = Twin(self.physics, fleet, self.arrivals.demand, self.happenings, rules)
+        made.stand(self.initial)
+        return made
 
     @property
     def initial(self) -> Bools:

@@ -9,9 +9,8 @@ import numpy as np
 
 from edgewise.domain.measures import CODES, Floats, Ints, PromptColumns, counted_latencies, figures
 from edgewise.domain.records import PromptStatus
-from edgewise.twin.arrays import COMPLETED, LOAD, LOG_ROWS, READY_ROW, SHED, UNLOAD
+from edgewise.twin.arrays import COMPLETED, DRAIN, EVENTS, LOAD, LOG_ROWS, READY_ROW, SHED, UNLOAD
 from edgewise.twin.run import Ended, Twin, run
-from evals.arrivals import Arrivals
 from evals.policies import TABLE, policy_of
 from evals.scenario import Scenario
 from evals.setting import Setting, setting
@@ -80,20 +79,10 @@ def simulate(scenario: Scenario, policy: str, seed: int | None = None) -> Simula
     return replace(best, policy=policy)
 
 
-def simulate_arrivals(
-    scenario: Scenario, policy: str, given: Arrivals, seed: int, knob: float | None = None
-) -> Simulated:
-    """As `simulate`, with prompts given in place of the scenario's own."""
-    chosen = policy_of(policy)
-    return run_policy(setting(scenario, seed, given), policy, chosen.knobs[0] if knob is None else knob)
-
-
 def run_policy(where: Setting, policy: str, knob: float) -> Simulated:
     """Runs a policy with its knob in a setting."""
     prepared = policy_of(policy).prepare(where, knob)
-    twin = Twin(where.physics, where.fleet(), where.arrivals.demand, where.happenings, prepared.rules)
-    twin.believe_speed(np.array([n.speed for n in where.believed.nodes]))
-    twin.stand(where.initial)
+    twin = where.twin(prepared.rules)
     scenario = where.scenario
     ended = run(twin, prepared.controller, scenario.slot_s, GIVE_UP * scenario.duration_s)
     return _result(where, policy, knob, twin, ended, len(getattr(prepared.controller, "decisions", ())))
@@ -125,7 +114,7 @@ def _result(where: Setting, policy: str, knob: float, twin: Twin, ended: Ended, 
         columns.status, s.attempts,
     )  # fmt: skip
     return Simulated(
-        scenario, policy, where.seed, found, table, log, end_s, knob, int(s.tally[5]), where.arrivals.notes
+        scenario, policy, where.seed, found, table, log, end_s, knob, int(s.tally[EVENTS]), where.arrivals.notes
     )
 
 
@@ -141,6 +130,6 @@ def _cluster_figures(where: Setting, twin: Twin, log: ReplicaTable, end_s: float
     return {
         "churn": moves / (len(nodes) * end_s / 3600),
         "activations": int(((log.kind == READY_ROW) & later).sum()),
-        "drains": int(((log.kind == 2) & later).sum()),
+        "drains": int(((log.kind == DRAIN) & later).sum()),
         "energy_j_per_prompt": joules / done if done else None,
     }

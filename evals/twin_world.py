@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
-from edgewise.domain.model import ModelSpec
+from edgewise.control.rolling import left_scv
 from edgewise.domain.world import World
 from edgewise.policy.dispatch import FleetArrays
+from edgewise.policy.network import network_arrays
 from edgewise.twin.arrays import Physics
 from edgewise.twin.demand import NODE_DOWN, NODE_SLOW, NODE_UP, TELEMETRY_STALE, Floats, Happenings, Ints
-from edgewise.twin.network import network_arrays
 from edgewise.twin.run import fleet_for
-from evals.scenario import MeanService, NodeDown, NodeSlow, NodeUp, PopularityShift, Scenario
+from evals.draws import access_shares
+from evals.scenario import NodeDown, NodeSlow, NodeUp, PopularityShift, Scenario
 
 CODES = {"node-down": NODE_DOWN, "node-up": NODE_UP, "node-slow": NODE_SLOW, "telemetry-stale": TELEMETRY_STALE}
 
@@ -39,7 +40,7 @@ def physics_of(scenario: Scenario, world: World, seed: int) -> Physics:
         load_mean=load_mean,
         load_mu=np.log(load_mean) - variance / 2,
         load_sigma=np.sqrt(variance),
-        left_scv=np.array([_left_scv(scenario, m) for m in world.models]),
+        left_scv=np.array([left_scv(m, scenario.hints.noise) for m in world.models]),
         request_kib=np.array([m.request_kib for m in models]),
         response_kib=np.array([m.response_kib for m in models]),
         deadline_s=np.array([m.deadline_s for m in models]),
@@ -85,18 +86,9 @@ def ideal_s(scenario: Scenario, world: World) -> Floats:
     """[M] seconds of network in the ideal latency: to the fastest node, averaged over where prompts enter."""
     latency_s, s_per_kib = network(world)
     fastest = max(range(len(world.nodes)), key=lambda i: (world.nodes[i].speed, -i))
-    spatial = scenario.workload.spatial
-    shares = np.array([spatial.get(n.id, 0.0) if spatial else 1.0 for n in scenario.nodes])
-    shares = shares / shares.sum()
+    shares = access_shares(scenario)
     payload = np.array([m.request_kib + m.response_kib for m in scenario.models])
     return np.asarray(shares @ latency_s[:, fastest] + (shares @ s_per_kib[:, fastest]) * payload)
-
-
-def _left_scv(scenario: Scenario, model: ModelSpec) -> float:
-    """How uncertain a prompt's need is around what is believed of it."""
-    entry = scenario.model(model.id)
-    noise = 0.0 if isinstance(entry.service_s, MeanService) else scenario.hints.noise
-    return model.service_cv**2 + math.expm1(noise**2)
 
 
 def _local_nodes(latency_s: Floats, memory: Floats, need: Floats) -> Ints:

@@ -15,6 +15,7 @@ from edgewise.compose.awake import Awake
 from edgewise.compose.children import Child
 from edgewise.compose.options import HOST
 from edgewise.compose.supervisor import NodeSupervisor
+from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.codec import to_json
 from edgewise.domain.errors import ClusterUnavailable, RunFailed, SetupError
 from edgewise.domain.model import ModelSpec
@@ -29,10 +30,12 @@ from serving.gateway.config import GatewayConfig, limits_of
 from serving.gateway.config import NodeAddress as GatewayNode
 from serving.node.config import NodeConfig
 from tools.clock import RunClock
+from tools.local.client import NodeClient
 from tools.rundir import LOGS
 
 READY_S = 120.0
 POLL_S = 0.05
+CALL_S = 10.0
 _STOP_S = 4.0
 TURNSTILE = "turnstile"
 # A cgroup's quota alone is no node of a constant speed: what an idle one has not used of a period is a gift to the
@@ -95,28 +98,24 @@ class Cluster:
         return Held(f"{TURNSTILE} within {self._quotas.hierarchy.name}", cores)
 
     async def place(self, placement: Mapping[str, Sequence[str]]) -> None:
-        """Load models ({node: models}) and wait until all are ready. Raises RunFailed."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+        """Load models ({node: models}) and wait until all are ready. Raises RunFailed, and what the node says."""
+        async with aiohttp.ClientSession() as http:
             for node, models in placement.items():
                 for model in models:
-                    async with http.post(f"{self.urls[node]}/v2/repository/models/{model}/load") as answer:
-                        if answer.status not in (200, 202):
-                            raise RunFailed(f"{model} was not loaded: {await answer.text()}", where=node)
+                    await NodeClient(http, node, self.urls[node], CALL_S).load(model)
             until = time.monotonic() + READY_S
             for node, models in placement.items():
                 for model in models:
-                    while not await _ready(http, self.urls[node], model):
+                    while not await _ready(NodeClient(http, node, self.urls[node], CALL_S), model):
                         if time.monotonic() > until or self.failure:
                             raise RunFailed(self.failure or f"{model} was not ready in time", where=node)
                         await asyncio.sleep(POLL_S)
 
     async def share(self, shares: Mapping[str, Mapping[str, float]]) -> None:
         """Set on-node shares, {node: {model: share}}."""
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+        async with aiohttp.ClientSession() as http:
             for node, wanted in shares.items():
-                async with http.put(f"{self.urls[node]}/edgewise/v1/shares", json=dict(wanted)) as answer:
-                    if answer.status != 200:
-                        raise RunFailed(f"shares were not set: {await answer.text()}", where=node)
+                await NodeClient(http, node, self.urls[node], CALL_S).share(wanted)
 
     async def serve(self, models: tuple[ModelSpec, ...]) -> str:
         """Start the gateway, which believes the service profiles of `models`; its URL. It sheds nothing."""
@@ -158,10 +157,9 @@ class Cluster:
         self.failure = "the fork server ended, and every node with it"
 
 
-async def _ready(http: aiohttp.ClientSession, url: str, model: str) -> bool:
-    async with http.get(f"{url}/edgewise/v1/state") as answer:
-        state = await answer.json()
-    mine = [r for r in state["replicas"] if r["model"] == model]
-    if mine and mine[0]["state"] == "failed":
-        raise ClusterUnavailable(f"{model}: {mine[0]['error']}", where=url)
-    return bool(mine) and mine[0]["state"] == "ready"
+async def _ready(node: NodeClient, model: str) -> bool:
+    state = await node.state()
+    mine = next((r for r in state.replicas if r.model == model), None)
+    if mine is not None and mine.state is ReplicaState.FAILED:
+        raise ClusterUnavailable(f"{model}: {mine.error}", where=state.node)
+    return mine is not None and mine.state is ReplicaState.READY

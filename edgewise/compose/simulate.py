@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from rich.console import Console
@@ -14,7 +14,7 @@ from edgewise.domain.errors import BadInput
 from edgewise.domain.measures import STATUSES
 from edgewise.domain.records import PromptRow, ReplicaRow
 from evals.arrivals import arrivals
-from evals.card import card, card_json, card_lines
+from evals.card import Card, card, card_json, card_lines
 from evals.policies import policy_of
 from evals.scenario_file import load_scenario, to_yaml
 from evals.simulate import Simulated, simulate
@@ -22,8 +22,15 @@ from evals.simulate import Simulated, simulate
 KINDS = ("load", "ready", "drain", "unload", "failed", "node-down", "node-up")
 
 
-def run_simulation(scenario: str, policy: str, seed: int | None, out: Path | None) -> dict[str, Any]:
-    """The summary of the run, with the card of its scenario. A run directory is written when `out` is given.
+class Simulation(NamedTuple):
+    """summary: the one JSON document, the card in it; card: for people."""
+
+    summary: dict[str, Any]
+    card: Card
+
+
+def run_simulation(scenario: str, policy: str, seed: int | None, out: Path | None) -> Simulation:
+    """One run. A run directory is written when `out` is given.
 
     Raises BadInput for a scenario, trace or policy that is not one, or a directory that is there already.
     """
@@ -44,14 +51,13 @@ def run_simulation(scenario: str, policy: str, seed: int | None, out: Path | Non
     }
     if out is not None:
         _write(out, found, summary)
-    return summary
+    return Simulation(summary, made)
 
 
-def print_summary(summary: dict[str, Any], scenario: str, seed: int | None) -> None:
+def print_summary(made: Simulation) -> None:
     """For a person: what was run, and what came of it."""
-    console = Console(highlight=False)
-    world = load_scenario(scenario)
-    for line in card_lines(card(world, arrivals(world, summary["seed"]))):
+    console, summary = Console(highlight=False), made.summary
+    for line in card_lines(made.card):
         console.print(line, markup=False, soft_wrap=True)
     table = Table(box=None, title=f"{summary['policy']} on {summary['scenario']}, seed {summary['seed']}")
     for heading in ("", "prompts", "mean s", "p50", "p95", "p99", "slowdown", "in time"):

@@ -20,9 +20,9 @@ from edgewise.optimise.estimate import Evaluate, objective
 from edgewise.optimise.problem import Floats, Problem
 from edgewise.policy import dispatch
 from edgewise.policy.dispatch import ABSENT, DRAINING, LOADING, READY
+from edgewise.policy.network import network_arrays
 from edgewise.twin.arrays import FIXED, Physics, Rules
 from edgewise.twin.demand import Demand, Ints
-from edgewise.twin.network import network_arrays
 from edgewise.twin.plans import arrange
 from edgewise.twin.rollout import Draw, Outcomes, Snapshot, roll
 from edgewise.twin.run import fleet_for
@@ -104,14 +104,13 @@ def demand_draws(
     draws = []
     for rate in rates:
         at, model, entry = [], [], []
-        for m, spec in enumerate(o.model_specs):
+        for m in range(len(o.model_specs)):
             total = float(rate[:, m].sum())
             times = _times(total, min(MOST_BURST, max(1.0, float(ahead.bursts[m]))), horizon_s, rng)
             at.append(times)
             model.append(np.full(times.size, m))
             part = rate[:, m] / total if total > 0 else np.full(len(access), 1 / len(access))
             entry.append(where[np.searchsorted(np.cumsum(part)[:-1], rng.random(times.size))])
-            del spec
         at_s, models = np.concatenate(at), np.concatenate(model)
         order = np.argsort(at_s, kind="stable")
         at_s, models, entries = at_s[order], models[order], np.concatenate(entry)[order]
@@ -179,7 +178,7 @@ def _physics(o: Observation, speed: Floats) -> Physics:
         load_mean=load,
         load_mu=np.log(load) - variance / 2,
         load_sigma=np.sqrt(variance),
-        left_scv=np.array([_left_scv(m) for m in models]),
+        left_scv=np.array([left_scv(m, HINT_NOISE) for m in models]),
         request_kib=np.array([m.request_kib for m in models]),
         response_kib=np.array([m.response_kib for m in models]),
         deadline_s=np.array([m.deadline_s for m in models]),
@@ -190,8 +189,10 @@ def _physics(o: Observation, speed: Floats) -> Physics:
     )
 
 
-def _left_scv(m: ModelSpec) -> float:
-    return m.service_cv**2 + (math.expm1(HINT_NOISE**2) if m.service is not None else 0.0)
+def left_scv(m: ModelSpec, noise: float) -> float:
+    """How uncertain a prompt's need is around what is believed of it, squared coefficient of variation. noise: error
+    of the size hint, σ of its logarithm; a model whose service does not go by size has no hints."""
+    return m.service_cv**2 + (math.expm1(noise**2) if m.service is not None else 0.0)
 
 
 def _times(rate: float, burst: float, horizon_s: float, rng: np.random.Generator) -> Floats:
@@ -215,6 +216,6 @@ def _sizes(models: Sequence[ModelSpec], model: Ints, rng: np.random.Generator) -
 
 
 def _noisy(models: Sequence[ModelSpec], model: Ints, hint: Floats, rng: np.random.Generator) -> Floats:
-    scv = np.array([_left_scv(m) for m in models])[model] if model.size else np.zeros(0)
+    scv = np.array([left_scv(m, HINT_NOISE) for m in models])[model] if model.size else np.zeros(0)
     variance = np.log1p(scv)
     return np.asarray(hint * np.exp(rng.standard_normal(model.size) * np.sqrt(variance) - variance / 2))

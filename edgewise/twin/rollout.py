@@ -27,7 +27,7 @@ PATIENCE = 4.0
 @dataclass(frozen=True)
 class Snapshot:
     """A cluster as last seen. fleet: empty, with network, believed speeds and who is alive; state [N, M]: replica
-    codes; ready_in_s [N, M]: of loading replicas. waiting: see `Prompts`."""
+    codes; ready_in_s [N, M]: of loading replicas."""
 
     physics: Physics
     fleet: FleetArrays
@@ -71,20 +71,25 @@ def roll(
         work = copy_state(first)
         for i, plan in enumerate(plans):
             _restore(work, first)
-            s = _arranged(work, plan)
+            s = arranged(work, plan)
             advance(snapshot.physics, draw.demand, no_happenings(), s, rules, PATIENCE * horizon_s + horizon_s, True)
             ends_s = np.where(s.status == COMPLETED, s.finished_s, s.clock[0])
             latency[i, k] = np.bincount(draw.demand.model, ends_s - draw.demand.at_s, models)
             busy[i, k] = s.busy_s
-            # What was there, and came, and is not there any more, was unloaded.
-            loads = int(s.load_count.sum())
-            gone = int((first.fleet.state != ABSENT).sum()) + loads - int((s.fleet.state != ABSENT).sum())
-            moves[i, k] = loads + gone
+            moves[i, k] = moves_between(first, s)
             events += int(s.tally[EVENTS])
     return Outcomes(latency, count, busy, moves, events)
 
 
-def _arranged(s: State, plan: Arranged) -> State:
+def moves_between(before: State, after: State) -> int:
+    """Loads and unloads. What was there, or came, and is not there any more, was unloaded."""
+    loads = int(after.load_count.sum() - before.load_count.sum())
+    gone = int((before.fleet.state != ABSENT).sum()) + loads - int((after.fleet.state != ABSENT).sum())
+    return loads + gone
+
+
+def arranged(s: State, plan: Arranged) -> State:
+    """The state, changed in place but for its routes, with the plan as what is wanted from now on."""
     s.goal[:] = plan.goal
     s.fleet.share[:] = plan.shares
     fleet = s.fleet._replace(route_row=plan.rows, route_weight=plan.weights, route_sent=np.zeros(plan.weights.shape))

@@ -14,7 +14,6 @@ from edgewise.twin.arrays import (
     LOG_ROWS,
     NEXT_ARRIVAL,
     NEXT_HAPPENING,
-    OPEN,
     Physics,
     Rules,
     State,
@@ -81,10 +80,6 @@ class Twin:
             if self.state.fleet.state[n, m] == ABSENT and self.state.free[n] >= self.physics.need[m] - 1e-9:
                 start_load(self.physics, self.state, n, m, self.now_s)
 
-    def believe_speed(self, speed: Floats) -> None:
-        """What the dispatcher takes for the nodes' speed [N]."""
-        self.state.fleet.speed[:] = speed
-
     def want(self, goal: Bools) -> None:
         """Replicas wanted [N, M]; what is there and not wanted drains (under FIXED placing)."""
         self.state.goal[:] = goal
@@ -149,8 +144,3 @@ def fleet_for(physics: Physics, latency_s: Floats, s_per_kib: Floats) -> FleetAr
     fleet.slots[:] = physics.slots
     fleet.payload_kib[:] = physics.request_kib + physics.response_kib
     return fleet
-
-
-def open_prompts(state: State) -> int:
-    """Prompts that arrived and have no answer yet."""
-    return int(state.tally[OPEN])

@@ -18,7 +18,7 @@ from edgewise.domain.model import ModelSpec, PromptSize
 from edgewise.policy.dispatch import MARGINAL
 from edgewise.twin.arrays import COMPLETED, FIXED, Rules
 from edgewise.twin.demand import Demand, Floats, Ints
-from edgewise.twin.run import Twin, run
+from edgewise.twin.run import run
 from evals import draws
 from evals.arrivals import Arrivals
 from evals.fidelity.calibration import Doubt
@@ -26,6 +26,7 @@ from evals.fidelity.constants import Constants
 from evals.fidelity.world import FidelityWorld
 from evals.profiles.fit import scaled
 from evals.profiles.record import sized
+from evals.recorded import profile_of
 from evals.scenario import Hints, Scenario, SizedService, TraceEntry, WorkloadEntry
 from evals.scenario_world import from_world
 from evals.setting import Setting, setting
@@ -132,7 +133,9 @@ def prompts(scenario: Scenario, sent: SentPrompts, seed: int, doubt: Doubt | Non
     factors = doubt.factors(draws.stream(seed, "level", "")) if doubt is not None else {}
     for i, entry in enumerate(scenario.models):
         mine = np.nonzero(sent.model == i)[0]
-        expected_s = np.array([_expected_s(entry.service_s, sent.sizes[p]) for p in mine])
+        profile = profile_of(entry)
+        assert profile is not None
+        expected_s = np.array([profile.expected_s(sent.sizes[p]) for p in mine])
         expected_s *= factors.get(entry.id, 1.0)
         service_s[mine] = draws.service_s(entry.service_s, expected_s, draws.stream(seed, "service", entry.id))
     count = len(sent.at_s)
@@ -145,23 +148,11 @@ def prompts(scenario: Scenario, sent: SentPrompts, seed: int, doubt: Doubt | Non
     )  # fmt: skip
 
 
-def _expected_s(service: object, size: PromptSize) -> float:
-    assert isinstance(service, SizedService)
-    return (
-        service.base
-        + service.per_input_token * size.input_tokens
-        + service.per_output_token * size.output_tokens
-        + service.per_image * size.images
-        + service.per_step * size.steps * max(1, size.images)
-    )
-
-
 def _run(world: FidelityWorld, where: Setting) -> Floats:
     """[P] latency of one run, HTTP left out: marginal-cost dispatch as the gateway's, and nothing ever moved."""
     rules = Rules(MARGINAL, FIXED, knob=0.0, eager=1.0, yielding=0.0, shedding=False, sample=len(where.world.nodes))
     physics = where.physics._replace(left_scv=np.full(len(where.world.models), EXACT))
-    twin = Twin(physics, where.fleet(), where.arrivals.demand, where.happenings, rules)
-    twin.stand(where.initial)
+    twin = replace(where, physics=physics).twin(rules)
     twin.want(where.initial)
     twin.share(np.tile([world.shares[m.id] for m in where.world.models], (len(where.world.nodes), 1)))
     run(twin, None, SLOT_S)

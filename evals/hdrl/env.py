@@ -22,7 +22,6 @@ import numpy as np
 from edgewise.policy.dispatch import SLOT_WEIGHTS
 from edgewise.twin.arrays import FIXED, NEXT_ARRIVAL
 from edgewise.twin.demand import Bools, Floats, Ints
-from edgewise.twin.run import Twin
 from evals.hdrl.features import (
     PLACE_FEATURES,
     ROUTE_FEATURES,
@@ -57,12 +56,7 @@ class Run:
     def __init__(self, setting: Setting, networks: Networks) -> None:
         self.controller: Levels = levels(setting, networks)
         self.networks = networks
-        self.twin = Twin(
-            setting.physics, setting.fleet(), setting.arrivals.demand, setting.happenings,
-            rules(SLOT_WEIGHTS, FIXED, setting),
-        )  # fmt: skip
-        self.twin.believe_speed(np.array([n.speed for n in setting.believed.nodes]))
-        self.twin.stand(setting.initial)
+        self.twin = setting.twin(rules(SLOT_WEIGHTS, FIXED, setting))
         self.slot_s = setting.scenario.slot_s
         self.number = 0
         self.open: Ints = np.zeros(0, np.int64)

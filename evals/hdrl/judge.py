@@ -20,7 +20,7 @@ import orjson
 
 from edgewise.policy.dispatch import LEAST_WORK
 from edgewise.twin.demand import Floats
-from edgewise.twin.run import Twin, run
+from edgewise.twin.run import run
 from evals.hdrl.network import CHECKPOINT, PRIOR_ONLY, Networks, load
 from evals.hdrl.policy import prepared as hdrl
 from evals.hdrl.worlds import world
@@ -36,9 +36,7 @@ REFERENCE = "lew-lru"
 
 def mean_latency_s(setting: Setting, prepared: Prepared) -> float:
     """Of a run to its end; what is never answered counts with its age when the run is given up."""
-    twin = Twin(setting.physics, setting.fleet(), setting.arrivals.demand, setting.happenings, prepared.rules)
-    twin.believe_speed(np.array([n.speed for n in setting.believed.nodes]))
-    twin.stand(setting.initial)
+    twin = setting.twin(prepared.rules)
     give_up_s = GIVE_UP * setting.scenario.duration_s
     run(twin, prepared.controller, setting.scenario.slot_s, give_up_s)
     finished = np.minimum(twin.state.finished_s, give_up_s)

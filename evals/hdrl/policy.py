@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgewise.optimise.greedy import greedy_fill
 from edgewise.policy.dispatch import LOADING, READY, SLOT_WEIGHTS
 from edgewise.twin.arrays import FIXED
 from edgewise.twin.demand import Bools, Floats
@@ -19,7 +18,7 @@ from edgewise.twin.run import Twin
 from evals.hdrl.features import Demanded, Knowns, Seen, look, placement_features, routing_features
 from evals.hdrl.fill import fill, weights
 from evals.hdrl.network import Network, Networks, load
-from evals.policies import Prepared, rules
+from evals.policies import Prepared, greedy, rules
 from evals.setting import Setting
 
 FIRST_PLAN = 2  # slot of the first plan; until then the greedy fill stands: no demand was seen at t = 0
@@ -101,9 +100,7 @@ def levels(setting: Setting, networks: Networks, bonus: float = BONUS) -> Levels
         ph.memory, ph.need, np.array([m.mean_service_s for m in believed.models]),
         np.array([m.load_s for m in believed.models]), scenario.slot_s, scenario.slot_s * scenario.epoch_slots,
     )  # fmt: skip
-    speed = np.array([n.speed for n in believed.nodes])
-    first = setting.initial if setting.initial.any() else greedy_fill(ph.memory, speed, ph.need)
-    return Levels(knowns, networks, first, scenario.epoch_slots, bonus)
+    return Levels(knowns, networks, greedy(setting), scenario.epoch_slots, bonus)
 
 
 def prepared(setting: Setting, networks: Networks, bonus: float = BONUS) -> Prepared:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgewise.domain.errors import LoadFailed
-from evals.calibrate import Point, _Node
+from evals.calibrate import ModelOnNode, Point
 from evals.prompts import PromptRequest
 
 
@@ -20,7 +20,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeDoor(_Node):
+class NodeDoor(ModelOnNode):
     """`evals.calibrate`'s client of a node, with stop-watches."""
 
     async def timed(self, request: PromptRequest) -> Asked:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from edgewise.twin.arrays import DRAIN, FAILED_ROW, NODE_DOWN_ROW, READY_ROW, UNLOAD
 from edgewise.twin.demand import Floats, Ints
 from evals.scenario import Scenario
 from evals.suite.events import shifts
@@ -17,7 +18,6 @@ PROBABILITIES = (*(i / 100 for i in range(100)), 0.993, 0.995, 0.997, 0.999, 1.0
 BINS = 240  # of the run's duration, for prompts in system
 PLACEMENT_BINS = 120
 PLACEMENT_CELLS = 1000  # node × model pairs at most for a map; larger clusters have counts of replicas by model
-READY, DRAIN, UNLOAD, FAILED, NODE_DOWN = 1, 2, 3, 4, 5  # kinds of the replica table
 
 
 class Prompts(Protocol):
@@ -134,11 +134,11 @@ def standing_parts(scenario: Scenario, outcome: Outcome) -> Floats:
         since[n, m] = np.nan
 
     for at_s, kind, node, model in zip(r.at_s, r.kind, r.node, r.model, strict=True):
-        if kind == READY:
+        if kind == READY_ROW:
             since[node, model] = at_s
-        elif kind in (DRAIN, UNLOAD, FAILED):
+        elif kind in (DRAIN, UNLOAD, FAILED_ROW):
             close(node, model, at_s)
-        elif kind == NODE_DOWN:
+        elif kind == NODE_DOWN_ROW:
             for m in range(models):
                 close(node, m, at_s)
     for n, m in zip(*np.nonzero(~np.isnan(since)), strict=True):

@@ -21,6 +21,7 @@ from edgewise.domain.plan import ANY, Plan
 from edgewise.domain.world import World
 from edgewise.policy import dispatch
 from edgewise.policy.dispatch import FleetArrays, Floats
+from edgewise.policy.network import network_arrays
 
 CODES = {state: code for code, state in enumerate(ReplicaState)}  # dispatch's codes follow the enum's order
 STATES = tuple(ReplicaState)
@@ -202,8 +203,5 @@ def _arrays_of(world: World) -> FleetArrays:
     arrays.speed[:] = [n.speed for n in world.nodes]
     arrays.slots[:] = [m.max_concurrency for m in world.models]
     arrays.payload_kib[:] = [m.request_kib + m.response_kib for m in world.models]
-    for i, a in enumerate(world.nodes):
-        for j, b in enumerate(world.nodes):
-            arrays.latency_s[i, j] = world.network.round_trip_s(a.id, b.id, 0.0, 0.0)
-            arrays.s_per_kib[i, j] = world.network.round_trip_s(a.id, b.id, 1.0, 0.0) - arrays.latency_s[i, j]
+    arrays.latency_s[:], arrays.s_per_kib[:] = network_arrays([n.id for n in world.nodes], world.network)
     return arrays

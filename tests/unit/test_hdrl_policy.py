@@ -21,7 +21,7 @@ MODELS = [tiny_model("m-0", memory_gib=2.0), tiny_model("m-1", memory_gib=2.0, m
 
 
 def twin_of(where: Setting, prepared: Prepared) -> Twin:
-    twin = Twin(where.physics, where.fleet(), where.arrivals.demand, where.happenings, prepared.rules)
+    twin = where.twin(prepared.rules)
     twin.stand(where.initial)
     return twin
 

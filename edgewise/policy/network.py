@@ -1,4 +1,4 @@
-"""The network between nodes as matrices."""
+"""The network between nodes as the matrices that dispatch takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from edgewise.domain.cluster import Link, Network
 from edgewise.domain.units import KIB
-from edgewise.twin.demand import Floats
+from edgewise.policy.dispatch import Floats
 
 
 def network_arrays(nodes: Sequence[str], network: Network) -> tuple[Floats, Floats]:
