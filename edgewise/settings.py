@@ -50,6 +50,14 @@ class Settings(BaseSettings):
     dwell_slots: int = Field(2, ge=0, description="Slots a fresh replica is left alone.")
     max_changes_per_epoch: int = Field(6, ge=0, description="Thrash budget: loads + unloads an epoch may ask for.")
 
+    # Per prompt.
+    yielding: float = Field(
+        20.0,
+        ge=0,
+        description="Seconds by which a waiting prompt lets later ones of its kind pass, per second of service that "
+        "it is expected to need: short prompts go first, none waits for ever. 0: first come, first served.",
+    )
+
     # Telemetry: a figure older than this is not acted on; the last safe plan is held and the decision says so.
     scrape_s: float = Field(1.0, gt=0, description="Period of the embedded reader, s.")
     window_s: float = Field(20.0, gt=0, description="Window of demand and latency figures, s.")

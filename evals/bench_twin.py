@@ -11,7 +11,7 @@ import numpy as np
 
 from edgewise.control.forecast import Forecast, draws
 from edgewise.control.intake import merge, no_telemetry
-from edgewise.control.rolling import demand_draws, marginal_rules, scene
+from edgewise.control.rolling import demand_draws, product_rules, scene
 from edgewise.control.seeds import generator
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.model import Task
@@ -20,6 +20,7 @@ from edgewise.domain.plan import Source
 from edgewise.optimise.problem import Prices, problem
 from edgewise.optimise.weights import make_plan
 from edgewise.policy import dispatch
+from edgewise.settings import load_settings
 from edgewise.twin.arrays import EVENTS, FIXED
 from edgewise.twin.plans import arrange
 from edgewise.twin.rollout import roll
@@ -120,11 +121,11 @@ def _rollouts(where: Setting, repeats: int) -> dict[str, float]:
     prompts = demand_draws(stage, o, ahead, draws(ahead, rng, ROLLOUT_DRAWS), p.access, rng, HORIZON_S)
     plan = replace(make_plan(p, placement, rates.sum(axis=0), 1.0, "bench", (0.0, 1e9)), source=Source.OPTIMISER)
     plans = [arrange(plan, *names)] * ROLLOUT_PLANS
-    roll(stage.snapshot, plans[:1], prompts[:1], marginal_rules(), HORIZON_S)
+    roll(stage.snapshot, plans[:1], prompts[:1], product_rules(load_settings()), HORIZON_S)
     best = 0.0
     for _ in range(repeats):
         began = time.process_time()
-        out = roll(stage.snapshot, plans, prompts, marginal_rules(), HORIZON_S)
+        out = roll(stage.snapshot, plans, prompts, product_rules(load_settings()), HORIZON_S)
         best = max(best, ROLLOUT_DRAWS * ROLLOUT_PLANS / (time.process_time() - began))
     return {
         "rollouts_per_s": best,

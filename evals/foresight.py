@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgewise.control.rolling import marginal_rules, scores
+from edgewise.control.rolling import scores
 from edgewise.domain.plan import Plan
 from edgewise.optimise.estimate import Evaluate
 from edgewise.optimise.problem import Floats, Problem
@@ -53,7 +53,7 @@ class Foresight:
         s = arranged(copy_state(twin.state), to)
         s.tally[LOG_ROWS] = len(s.log_s)  # no rows of what only might be
         ours = (s.status[:last] == 0) & (d.at_s[:last] < now_s + horizon_s)
-        rules = marginal_rules(self.where.scenario.shedding)
+        rules = self.twin.rules
         advance(twin.physics, cut, twin.happenings, s, rules, now_s + (1 + PATIENCE) * horizon_s, True)
         end_s = np.where(s.status[:last] == COMPLETED, s.finished_s[:last], s.clock[0])
         latency_s = np.bincount(cut.model[ours], (end_s - cut.at_s)[ours], models)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgewise.control.rolling import SAMPLE
+from edgewise.control.rolling import SAMPLE, product_rules
 from edgewise.control.seeds import generator
 from edgewise.domain.errors import BadInput
 from edgewise.optimise.greedy import greedy_fill
@@ -162,14 +162,16 @@ def _marginal(s: Setting, eager: float) -> Prepared:
 
 def _edgewise(s: Setting, _: float) -> Prepared:
     """The product's controller at the optimiser rung, with its marginal-cost dispatch."""
-    return Prepared(rules(dispatch.MARGINAL, FIXED, s), Product(s, settings_of(s)))
+    settings = settings_of(s)
+    return Prepared(product_rules(settings, s.scenario.shedding), Product(s, settings))
 
 
 def _clairvoyant(s: Setting, _: float) -> Prepared:
     """edgewise given the true future: it plans for mean latency alone, on what will really come; and where one of the
     simple policies would do better over the whole run, it does that. No policy should be better, else the run is
     invalid."""
-    return Prepared(rules(dispatch.MARGINAL, FIXED, s), Product(s, clairvoyant_settings_of(s), clairvoyant=True))
+    settings = clairvoyant_settings_of(s)
+    return Prepared(product_rules(settings, s.scenario.shedding), Product(s, settings, clairvoyant=True))
 
 
 def _static_optimised(s: Setting, _: float) -> Prepared:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgewise.control.forecast import Forecast, Track, draws, forecast
 from edgewise.control.guard import project
-from edgewise.control.rolling import demand_draws, marginal_rules, rolling, scene
+from edgewise.control.rolling import demand_draws, product_rules, rolling, scene
 from edgewise.control.seeds import generator
 from edgewise.control.state import EpochResult, Future, Job, Proposed
 from edgewise.domain.observation import Observation
@@ -69,7 +69,7 @@ class Outlook:
         rng = generator(*names, "rollouts")
         rates = draws(self.forecast, rng, min(count, affordable))
         found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, horizon)
-        return rolling(stage, p, found, marginal_rules(), horizon)
+        return rolling(stage, p, found, product_rules(settings), horizon)
 
 
 def outlook(

@@ -21,6 +21,7 @@ from edgewise.optimise.problem import Floats, Problem
 from edgewise.policy import dispatch
 from edgewise.policy.dispatch import ABSENT, DRAINING, LOADING, READY
 from edgewise.policy.network import network_arrays
+from edgewise.settings import Settings
 from edgewise.twin.arrays import FIXED, Physics, Rules
 from edgewise.twin.demand import Demand, Ints
 from edgewise.twin.plans import arrange
@@ -156,8 +157,13 @@ def scores(p: Problem, out: Outcomes, nodes: int, horizon_s: float) -> Floats:
     return np.asarray(score)
 
 
+def product_rules(settings: Settings, shedding: bool = False) -> Rules:
+    """What the product does per prompt, on a goal that stands: marginal-cost dispatch, short prompts before long."""
+    return Rules(dispatch.MARGINAL, FIXED, 1.0, 1.0, settings.yielding, shedding, SAMPLE)
+
+
 def marginal_rules(shedding: bool = False) -> Rules:
-    """The product's own dispatch, on a goal that stands."""
+    """Marginal-cost dispatch on a goal that stands, first come, first served."""
     return Rules(dispatch.MARGINAL, FIXED, 1.0, 1.0, 0.0, shedding, SAMPLE)
 
 

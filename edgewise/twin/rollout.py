@@ -67,7 +67,7 @@ def roll(
     events = 0
     for k, draw in enumerate(draws):
         count[k] = np.bincount(draw.demand.model, minlength=models)
-        first = _start(snapshot, draw)
+        first = _start(snapshot, draw, rules)
         work = copy_state(first)
         for i, plan in enumerate(plans):
             _restore(work, first)
@@ -96,7 +96,7 @@ def arranged(s: State, plan: Arranged) -> State:
     return s._replace(fleet=fleet)
 
 
-def _start(snapshot: Snapshot, draw: Draw) -> State:
+def _start(snapshot: Snapshot, draw: Draw, rules: Rules) -> State:
     ph = snapshot.physics
     fleet = FleetArrays._make(a.copy() for a in snapshot.fleet)
     s = new_state(ph, fleet, len(draw.demand.at_s), 0)
@@ -107,7 +107,7 @@ def _start(snapshot: Snapshot, draw: Draw) -> State:
     for n, m in zip(*np.nonzero(snapshot.state == DRAINING), strict=True):
         fleet.state[n, m] = READY  # takes its running prompts below
     for p, n in enumerate(draw.node.tolist()):
-        resume_prompt(ph, draw.demand, s, p, n)
+        resume_prompt(ph, draw.demand, s, rules, p, n)
     # A draining replica runs what it has left, and then frees its memory.
     for n, m in zip(*np.nonzero(snapshot.state == DRAINING), strict=True):
         resume_drain(ph, s, n, m)

@@ -211,7 +211,7 @@ def queue(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> N
 
 
 @njit(**KERNEL)
-def resume_prompt(ph: Physics, d: Demand, s: State, p: int, n: int) -> None:
+def resume_prompt(ph: Physics, d: Demand, s: State, r: Rules, p: int, n: int) -> None:
     """A prompt is there already, at n (-1: held): before a rollout. It runs where there is a place, else waits."""
     m = d.model[p]
     s.tally[NEXT_ARRIVAL] += 1
@@ -222,7 +222,7 @@ def resume_prompt(ph: Physics, d: Demand, s: State, p: int, n: int) -> None:
     s.node[p] = n
     s.attempts[p] = 1
     s.wait_hint_s[n, m] += d.hint_s[p]
-    s.key[p] = d.at_s[p]
+    s.key[p] = d.at_s[p] + r.yielding * d.hint_s[p]
     s.wait_root[n, m] = push(s.left, s.right, s.key, s.wait_root[n, m], p)
     s.waiting[n, m] += 1
     start_waiting(ph, d, s, n, m)
