@@ -15,7 +15,7 @@ from edgewise.control.state import EpochResult, Future, Job, Proposed
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, Source
 from edgewise.domain.records import RecalledCase
-from edgewise.optimise.estimate import Evaluate, evaluator
+from edgewise.optimise.estimate import Evaluate, Score, evaluator, scorer
 from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, neighbours, search
 from edgewise.optimise.problem import Bools, Floats, Prices, Problem, problem
 from edgewise.optimise.weights import make_plan, placed
@@ -53,6 +53,11 @@ class Outlook:
     def evaluate(self, settings: Settings, *names: str) -> Evaluate:
         """Predicted objectives on demand draws that depend on `names` alone."""
         return evaluator(self.problem, draws(self.forecast, generator(*names), settings.gate_draws))
+
+    def score(self, settings: Settings, *names: str) -> Score:
+        """Predicted mean objectives of placements, on draws as in `evaluate`."""
+        rates = draws(self.forecast, generator(*names), settings.gate_draws)
+        return scorer(self.problem, rates, self.rates)
 
     def rehearse(self, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
         """Objectives predicted by rollouts of the twin, on `count` draws that depend on `names` alone; fewer where
@@ -102,13 +107,11 @@ def first_fill(observation: Observation, track: Track, settings: Settings, plan_
     ahead = outlook(observation, track, settings, free=True)
     p = ahead.problem
     limits = Limits(p.held, p.fixed)
-    evaluate = ahead.evaluate(settings, plan_id, "select")
-    plan_of = _planner(ahead, observation, settings, plan_id)
-    found = fill_memory(p, cover(p, p.held), limits, plan_of, evaluate)
-    found = search(
-        p, found.placement, limits, plan_of, evaluate, settings.search_iterations, generator(plan_id, "steps")
-    )
-    return fill_memory(p, found.placement, limits, plan_of, evaluate, SPARE_TOLERANCE).plan
+    score = ahead.score(settings, plan_id, "select")
+    found = fill_memory(p, cover(p, p.held), limits, score)
+    found = search(p, found.placement, limits, score, settings.search_iterations, generator(plan_id, "steps"))
+    found = fill_memory(p, found.placement, limits, score, SPARE_TOLERANCE)
+    return _planner(ahead, observation, settings, plan_id)(found.placement)
 
 
 def optimise(
@@ -129,13 +132,12 @@ def optimise(
     stood = placed(p, project(incumbent, observation, incumbent, settings, asked).plan)
     most = max(0, settings.max_changes_per_epoch - asked)
     limits = Limits(stood, p.fixed & stood, most)
-    evaluate = ahead.evaluate(settings, plan_id, "select")
+    score = ahead.score(settings, plan_id, "select")
+    found = search(p, stood, limits, score, settings.search_iterations, generator(plan_id, "steps"))
+    near = [here for here in neighbours(p, found.placement) if limits.allow(here)]
+    ranked = np.argsort(score(near), kind="stable")[: settings.finalists] if near else []
     plan_of = _planner(ahead, observation, settings, plan_id)
-    rng = generator(plan_id, "steps")
-    found = search(p, stood, limits, plan_of, evaluate, settings.search_iterations, rng)
-    near = [plan_of(here) for here in neighbours(p, found.placement) if limits.allow(here)]
-    ranked = sorted(zip(evaluate(near).mean(axis=1), range(len(near)), strict=True))[: settings.finalists]
-    finalists = [found.plan, plan_of(stood), *(near[i] for _, i in ranked)]
+    finalists = [plan_of(here) for here in (found.placement, stood, *(near[i] for i in ranked))]
     rehearse = ahead.rehearse(observation, settings, settings.select_draws, plan_id, "final")
     return finalists[int(np.argmin(rehearse(finalists).mean(axis=1)))]
 
