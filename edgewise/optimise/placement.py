@@ -16,6 +16,8 @@ from edgewise.optimise.problem import Bools, Floats, Problem
 SAMPLE = 64
 # So many samples in a row without a better neighbour end the search: there is hardly one left.
 MISSES = 4
+# Placements with more places than this have too many neighbours to list.
+LISTED = 120
 LEAST_GAIN = 1e-4
 
 # A plan (weights and shares included) for a placement.
@@ -97,7 +99,7 @@ def search(
     best = _best([start], score)
     evaluated, misses = 1, 0
     for _ in range(steps):
-        options = _sample([o for o in neighbours(p, best.placement) if limits.allow(o)], rng)
+        options = near(p, best.placement, limits, rng)
         if not options:
             break
         found = _best(options, score)
@@ -109,6 +111,41 @@ def search(
             continue
         best, misses = found, 0
     return Found(best.placement, best.score, evaluated)
+
+
+def near(p: Problem, here: Bools, limits: Limits, rng: np.random.Generator) -> list[Bools]:
+    """At most SAMPLE neighbours within the limits: drawn from all of them, or where those are very many, proposed at
+    random for models in proportion to what they wait for."""
+    if here.size > LISTED:
+        return proposals(p, here, limits, rng)
+    return _sample([o for o in neighbours(p, here) if limits.allow(o)], rng)
+
+
+def proposals(p: Problem, here: Bools, limits: Limits, rng: np.random.Generator) -> list[Bools]:
+    """SAMPLE random placements with one replica more, others on its node making way; nobody's last one goes."""
+    count, free = here.sum(axis=0), p.memory - (here * p.need).sum(axis=1)
+    out: list[Bools] = []
+    for n, m, order in zip(
+        rng.integers(len(p.nodes), size=4 * SAMPLE),
+        rng.integers(len(p.models), size=4 * SAMPLE),
+        rng.permuted(np.tile(np.arange(len(p.models)), (4 * SAMPLE, 1)), axis=1),
+        strict=True,
+    ):
+        if here[n, m] or p.banned[n, m] or p.need[m] > p.memory[n] + 1e-9:
+            continue
+        gone, room = [], free[n]
+        for other in order[here[n, order]]:
+            if room >= p.need[m] - 1e-9:
+                break
+            if count[other] > 1 and not limits.fixed[n, other]:
+                gone.append((int(n), int(other)))
+                room += p.need[other]
+        option = _changed(here, gone, [(int(n), int(m))])
+        if room >= p.need[m] - 1e-9 and limits.allow(option):
+            out.append(option)
+        if len(out) == SAMPLE:
+            break
+    return out
 
 
 def neighbours(p: Problem, here: Bools) -> Iterator[Bools]:
