@@ -106,9 +106,10 @@ def follow(track: Track, observation: Observation) -> Track:
     gain = 1 - math.exp(-step_s / (TIME_CONSTANT * window_s))
     slow = 1 - math.exp(-step_s / (USUAL_CONSTANT * window_s))
     old = {(x.access_node, x.model): x for x in track.levels}
-    by_model: dict[str, list[tuple[str, str]]] = {}
-    for key in sorted(set(old) | set(counts)):
-        by_model.setdefault(key[1], []).append(key)
+    by_model: dict[str, list[tuple[str, str]]] = {model: [] for _, model in (*old, *counts)}
+    # A pair nobody has seen a prompt of has a level of 0, and needs none.
+    for key in sorted({*old, *(k for k, count in counts.items() if count)}):
+        by_model[key[1]].append(key)
     levels: list[Level] = []
     spreads: list[Spread] = []
     rates, arrived, known = _rates(track), _arrived(counts), _spreads(track)

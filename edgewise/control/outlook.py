@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgewise.control.forecast import Forecast, Track, draws, forecast
+from edgewise.control.memo import Last
 from edgewise.control.rolling import demand_draws, marginal_rules, rolling, scene
 from edgewise.control.seeds import generator
 from edgewise.control.state import Future
@@ -71,26 +72,21 @@ class Outlook:
         return rolling(stage, p, found, marginal_rules(), horizon)
 
 
-class _Last:
-    """The outlook made last: each step of a decision asks for the same one. Compared by identity, as to compare a
-    large observation takes longer than to make the outlook."""
-
-    made: tuple[Observation, Track, Settings, bool, Outlook] | None = None
+_LAST: Last[Outlook] = Last()
 
 
 def outlook(
     observation: Observation, track: Track, settings: Settings, *, free: bool = False, future: Future | None = None
 ) -> Outlook:
     """free: loads cost nothing (the first fill)."""
-    last = _Last.made
-    if last and last[0] is observation and last[1] is track and last[2] is settings and last[3] == free:
-        return replace(last[4], future=future)
-    prices = Prices(settings.alpha, 0.0 if free else settings.beta, settings.gamma)
-    p = problem(observation, prices)
-    ahead = forecast(track, p, settings.window_s)
-    made = Outlook(replace(p, burst=ahead.bursts), ahead)
-    _Last.made = (observation, track, settings, free, made)
-    return replace(made, future=future)
+
+    def make() -> Outlook:
+        prices = Prices(settings.alpha, 0.0 if free else settings.beta, settings.gamma)
+        p = problem(observation, prices)
+        ahead = forecast(track, p, settings.window_s)
+        return Outlook(replace(p, burst=ahead.bursts), ahead)
+
+    return replace(_LAST.get((observation, track, settings, free), make), future=future)
 
 
 def lease(observation: Observation, settings: Settings) -> tuple[float, float]:

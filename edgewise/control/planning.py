@@ -17,10 +17,10 @@ from edgewise.control.thrash import budget
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, Source
 from edgewise.domain.records import RecalledCase
-from edgewise.optimise.estimate import Evaluate
-from edgewise.optimise.fluid import pack, repair, spread
+from edgewise.optimise.estimate import Evaluate, Score
+from edgewise.optimise.fluid import gap, pack, repair, spread
 from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, near, search
-from edgewise.optimise.problem import Bools
+from edgewise.optimise.problem import Bools, Floats, Problem
 from edgewise.optimise.weights import make_plan, placed
 from edgewise.settings import Settings
 
@@ -31,8 +31,10 @@ __all__ += ["worth"]
 POWERS = (0.5, 1.0, 1.5)
 # Loss accepted for a spare replica in the first fill, relative.
 SPARE_TOLERANCE = 0.004
+# A first fill may be so far above the fluid bound; beyond it its score rises UNEVEN times as fast as the gap.
+LEVEL_ENOUGH, UNEVEN, WORST_GAP = 0.005, 10.0, 10.0
 # Finalists meet this many draws; the best SURVIVORS of them meet the rest.
-FIRST_DRAWS, SURVIVORS = 3, 4
+FIRST_DRAWS, SURVIVORS = 2, 3
 
 
 def rehearse(ahead: Outlook, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
@@ -64,11 +66,25 @@ def first_fill(observation: Observation, track: Track, settings: Settings, plan_
         start = pack(p, ahead.rates) if not p.held.any() else cover(p, p.held)
         return _planner(ahead, observation, settings, plan_id)(spread(p, start, ahead.rates))
     limits = Limits(p.held, p.fixed)
-    score = ahead.score(settings.gate_draws, plan_id, "select")
+    score = _level_first(p, ahead.rates, ahead.score(settings.gate_draws, plan_id, "select"))
     found = fill_memory(p, cover(p, p.held), limits, score)
+    if not p.held.any():
+        packed = spread(p, pack(p, ahead.rates), ahead.rates)
+        found = found if found.score <= score([packed])[0] else replace(found, placement=packed)
     found = search(p, found.placement, limits, score, settings.search_iterations, generator(plan_id, "steps"))
     found = fill_memory(p, found.placement, limits, score, SPARE_TOLERANCE)
     return _planner(ahead, observation, settings, plan_id)(found.placement)
+
+
+def _level_first(p: Problem, rates: Floats, score: Score) -> Score:
+    """The score of a first fill: what cannot be levelled to the fluid bound counts as so much worse, since nobody
+    knows the demand yet and headroom is what serves any."""
+
+    def levelled_score(here: Sequence[Bools]) -> Floats:
+        gaps = np.array([min(gap(p, one, rates), WORST_GAP) for one in here])
+        return score(here) * (1 + UNEVEN * np.maximum(0.0, gaps - LEVEL_ENOUGH))
+
+    return levelled_score
 
 
 def optimise(

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from edgewise.control.memo import Last
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.observation import Observation
 from edgewise.settings import Settings
@@ -76,8 +77,15 @@ class Filled:
         return extra in self or self.used(extra[0]) + self._where.need[extra[1]] <= self._where.budget[extra[0]] + EPS
 
 
+_LAST: Last[Room] = Last()
+
+
 def room(observation: Observation, settings: Settings) -> Room:
     """The room of an observation; a node that says it has less memory than its spec has that much."""
+    return _LAST.get((observation, settings), lambda: _room(observation, settings))
+
+
+def _room(observation: Observation, settings: Settings) -> Room:
     alive = {n.id: n.memory_gib for n in observation.alive}
     for f in observation.cluster.nodes:
         if f.node in alive and f.memory_gib > 0:
