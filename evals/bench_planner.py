@@ -4,7 +4,7 @@ A decision is what the controller does in a slot in which the planner runs too, 
 search, deployment agents, gate. It is timed in slots of a run in the twin, in states that ask for different work:
 calm epochs, a sudden shift of demand, a lost node. `gap_to_bound`: the placement the product makes from nothing for
 the rates of the workload; the highest utilisation of a node (work per second over speed) after exact water-filling of
-routing over it, over the utilisation of all nodes' speed pooled, less one. Memory bounds the placement, not the bound.
+routing over it, over the utilisation of all nodes' speed pooled, less one. Memory limits the placement alone.
 `dispatch_us`: one call of policy.dispatch.choose over all nodes with the queues of that run, and booking the prompt
 on its route; `dispatch_sampled_us`: the same on a sample of nodes, as the twin does where many hold the model.
 """
@@ -102,7 +102,7 @@ class _Timed:
         wall_ms, cpu_ms = (time.perf_counter() - began) * 1e3, (time.process_time() - cpu) * 1e3
         if number == 0:
             self.first_ms = wall_ms
-        elif number >= 2 and seen.trigger == "epoch" or number in (slots // 2, 3 * slots // 4):
+        elif (number >= 2 and seen.trigger == "epoch") or number in (slots // 2, 3 * slots // 4):
             self.wall_ms.append(wall_ms)
             self.cpu_ms.append(cpu_ms)
 

@@ -25,7 +25,7 @@ from edgewise.optimise.weights import levelled
 from edgewise.settings import Settings
 
 # Cells searched in a decision, with so many steps each; draws the estimate uses there.
-SEARCHED, STEPS, DRAWS = 3, 8, 6
+SEARCHED, STEPS, DRAWS = 3, 8, 4
 # Cells rolled out to compare plans; events all rollouts of a comparison of PLANS plans may have.
 ROLLED, PLANS, EVENTS = 3, 3, 1.0e6
 LEAST_ROLLOUTS = 4

@@ -20,7 +20,7 @@ from edgewise.control.twin_error import from_settings, margin_for
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Candidate, ChangeOutcome, Decision, LlmUse, Mode, Rung, Verdict
-from edgewise.domain.plan import Change, ChangeKind, Plan, Source
+from edgewise.domain.plan import Change, Plan, Source
 from edgewise.settings import Settings
 
 Arrange = Callable[[NodeBrief], NodeOrder]
@@ -85,7 +85,9 @@ def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
     seen: set[frozenset[object]] = set()
     ready: list[Proposed] = []
     for p in pool.challengers:
-        feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked)
+        # The optimiser's weights are sound, and `schedule` makes new ones; others' may be worth a note.
+        own = p.source == "optimiser"
+        feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked, replicas_only=own)
         key = frozenset(feasible.plan.replicas)
         if key in seen:
             continue

@@ -32,10 +32,17 @@ class Projection:
 
 
 def project(
-    plan: Plan, observation: Observation, incumbent: Plan | None, settings: Settings, asked: int = 0
+    plan: Plan,
+    observation: Observation,
+    incumbent: Plan | None,
+    settings: Settings,
+    asked: int = 0,
+    *,
+    replicas_only: bool = False,
 ) -> Projection:
     """The nearest feasible plan. incumbent: what changes are counted from (None: everything may change).
-    asked: loads and drops already asked for in this epoch. Projecting a projection changes nothing."""
+    asked: loads and drops already asked for in this epoch. Projecting a projection changes nothing.
+    replicas_only: without routes and shares, for a caller that makes its own."""
     where = room(observation, settings)
     notes: list[str] = []
     wanted = _known(plan, where, notes)
@@ -51,8 +58,8 @@ def project(
     feasible = replace(
         plan,
         replicas=tuple(ReplicaGoal(n, m) for n, m in sorted(wanted, key=where.rank)),
-        routes=_routes(plan, wanted, where, notes),
-        shares=_shares(plan, wanted, where),
+        routes=() if replicas_only else _routes(plan, wanted, where, notes),
+        shares=() if replicas_only else _shares(plan, wanted, where),
         roles=tuple(Role(r.node, r.role) for r in plan.roles if r.node in where.budget),
         alpha=_alpha(plan.alpha, notes),
     )

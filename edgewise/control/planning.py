@@ -24,7 +24,17 @@ from edgewise.optimise.problem import Bools, Floats, Problem
 from edgewise.optimise.weights import make_plan, placed
 from edgewise.settings import Settings
 
-__all__ = ["Outlook", "epoch_plans", "first_fill", "from_case", "lease", "optimise", "outlook", "rehearse", "schedule"]
+__all__ = [
+    "Outlook",
+    "epoch_plans",
+    "first_fill",
+    "from_case",
+    "lease",
+    "optimise",
+    "outlook",
+    "rehearse",
+    "schedule",
+]
 __all__ += ["worth"]
 
 # Exponents of size in the on-node shares; larger favours short prompts more.
@@ -102,7 +112,8 @@ def optimise(
         return first_fill(observation, track, settings, plan_id)
     ahead = outlook(observation, track, settings, future=future)
     p = ahead.problem
-    stood = placed(p, project(incumbent, observation, incumbent, settings, asked).plan)
+    mended = project(incumbent, observation, incumbent, settings, asked, replicas_only=True).plan
+    stood = placed(p, mended)
     most = budget(settings, len(observation.node_specs), asked)
     limits = Limits(stood, p.fixed & stood, most)
     plan_of = _planner(ahead, observation, settings, plan_id)
@@ -111,7 +122,7 @@ def optimise(
     score = ahead.score(settings.gate_draws, plan_id, "select")
     found = search(p, stood, limits, score, settings.search_iterations, generator(plan_id, "steps"))
     around = near(p, found.placement, limits, generator(plan_id, "near"))
-    ranked = np.argsort(score(around), kind="stable")[: settings.finalists] if around else []
+    ranked = np.argsort(score(around), kind="stable")[: settings.finalists].tolist() if around else []
     finalists = [plan_of(here) for here in (found.placement, stood, *(around[i] for i in ranked))]
     return _best_rehearsed(finalists, ahead, observation, settings, plan_id)
 

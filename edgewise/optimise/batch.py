@@ -108,9 +108,7 @@ def _weigh(t: Terms, g: Ground, many: int, lay: Layout) -> None:
     for m in range(models, 0, -1):
         lay.starts[m] = lay.starts[m - 1]
     lay.starts[0] = 0
-    fill_all(
-        lay.starts, lay.by_model[:many], g.order, g.demand, t.speed, lay.level, lay.put[:many], g.sweeps, -1.0
-    )
+    fill_all(lay.starts, lay.by_model[:many], g.order, g.demand, t.speed, lay.level, lay.put[:many], g.sweeps, -1.0)
     for m in range(models):
         first, last = lay.starts[m], lay.starts[m + 1]
         total = 0.0
@@ -151,9 +149,7 @@ def _predict_all(
         latencies_of(t, st, flows, trips, rates, room, out[i], busy[i])
 
 
-def predict_all(
-    t: Terms, g: Ground, here: Bools, rates: Floats, mean_trip: Floats
-) -> tuple[Floats, Floats]:
+def predict_all(t: Terms, g: Ground, here: Bools, rates: Floats, mean_trip: Floats) -> tuple[Floats, Floats]:
     """As estimate's prediction: (latency [P, K, M] without the wait for loads, busy [P, K, N]) of placements
     [P, N, M] at rates [K, M]. g.demand times service is what weights level."""
     plans, nodes, models = here.shape

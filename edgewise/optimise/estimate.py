@@ -83,7 +83,7 @@ def scorer(p: Problem, draws: Floats, rates: Floats, power: float = 1.0) -> Scor
     def score(here: Sequence[Bools]) -> Floats:
         stacked = np.array(here)
         latency, busy = predict_all(terms, ground, stacked, seen, mean_trip)
-        return _priced(p, stacked, _waited(p, stacked, latency), busy, draws).mean(axis=1)
+        return np.asarray(_priced(p, stacked, _waited(p, stacked, latency), busy, draws).mean(axis=1))
 
     return score
 
@@ -208,9 +208,7 @@ def _mean_trip(p: Problem, draws: Floats, rates: Floats) -> Floats:
     return np.asarray(np.einsum("kam,amn->kmn", draws, p.trip, optimize=True) / rates[:, :, None])
 
 
-def _flows_by_access(
-    p: Problem, st: Standing, weight: Floats, draws: Floats, flows: Floats, trips: Floats
-) -> None:
+def _flows_by_access(p: Problem, st: Standing, weight: Floats, draws: Floats, flows: Floats, trips: Floats) -> None:
     """Flows and trips where weights [a, R] hang on the access node."""
     parts = draws[:, :, st.model] * weight
     flows += parts.sum(axis=1)

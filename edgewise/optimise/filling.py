@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from edgewise.policy.kernel import KERNEL
 from edgewise.optimise.problem import Floats, Ints
+from edgewise.policy.kernel import KERNEL
 
 
 @njit(**KERNEL)

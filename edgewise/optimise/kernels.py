@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from edgewise.policy.kernel import INLINE, KERNEL
 from edgewise.optimise.problem import Floats, Ints
+from edgewise.policy.kernel import INLINE, KERNEL
 
 ROUNDS = 12
 LEVELLING = 8
@@ -61,7 +61,11 @@ class Scratch(NamedTuple):
 
 
 def scratch(replicas: int, nodes: int, models: int) -> Scratch:
-    return Scratch(*(np.empty(replicas) for _ in range(5)), np.empty(models), *(np.empty(nodes) for _ in range(3)))
+    r, n = (replicas,), (nodes,)
+    return Scratch(
+        np.empty(r), np.empty(r), np.empty(r), np.empty(r), np.empty(r), np.empty(models), np.empty(n), np.empty(n),
+        np.empty(n),
+    )  # fmt: skip
 
 
 @njit(**INLINE)

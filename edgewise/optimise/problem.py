@@ -65,7 +65,7 @@ class Problem:
     memory, speed: per node, GiB and relative. need: GiB per replica. service: mean seconds at speed 1.0, alone.
     scv: squared coefficient of variation of service (1 where a model's prompts share the processor). burst: index of
     dispersion of arrivals (1: Poisson; recorded traces have 2 to 10 in windows of a slot). load: mean
-    seconds a load takes. ideal: mean latency alone on the fastest node, s. links: network s of one prompt, `trip[a, m, n]`.
+    seconds a load takes. ideal: mean latency alone on the fastest node, s. links: `trip[a, m, n]`, network s.
     ready, held, fixed[n, m]: ready now; counted as there (ready or loading); never to be evicted (loading).
     banned[n, m]: a load failed there and is not tried again. ready_in[n, m]: seconds until a replica there could
     serve. work[n, m]: expected service queued there, s at speed 1.0. count[n, m]: prompts queued or running there.
