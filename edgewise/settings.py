@@ -48,7 +48,9 @@ class Settings(BaseSettings):
         "reads the measurement of its machine, if there is one.",
     )
     dwell_slots: int = Field(2, ge=0, description="Slots a fresh replica is left alone.")
-    max_changes_per_epoch: int = Field(6, ge=0, description="Thrash budget: loads + unloads an epoch may ask for.")
+    max_changes_per_epoch: int = Field(
+        6, ge=0, description="Thrash budget: loads + unloads an epoch may ask for, in each cell of at most 50 nodes."
+    )
 
     # Per prompt.
     yielding: float = Field(

@@ -12,8 +12,8 @@ from edgewise.control.rolling import demand_draws, marginal_rules, rolling, scen
 from edgewise.control.seeds import generator
 from edgewise.domain.observation import ClusterFacts, NodeFact
 from edgewise.domain.plan import Plan
-from edgewise.optimise.estimate import evaluator
-from edgewise.optimise.placement import Limits, cover, fill_memory, search
+from edgewise.optimise.estimate import scorer
+from edgewise.optimise.placement import Limits, by_plans, cover, fill_memory, search
 from edgewise.optimise.problem import Bools, Floats, Prices, Problem, problem
 from edgewise.optimise.weights import make_plan, route_weights
 from edgewise.twin.run import Twin
@@ -75,9 +75,9 @@ def _search(where: Setting) -> tuple[Bools, Problem]:
 
     limits = Limits(np.zeros(p.held.shape, dtype=bool), np.zeros(p.held.shape, dtype=bool))
     steps = int(min(STEPS, max(2, EVENTS / (per_s * horizon_s * count) / 64)))
-    estimate = evaluator(p, draws(ahead, generator("static-optimised", "estimate"), 8))
-    first = fill_memory(p, cover(p, limits.base), limits, plan_of, estimate)
-    found = search(p, first.placement, limits, plan_of, evaluate, steps, rng)
+    estimate = scorer(p, draws(ahead, generator("static-optimised", "estimate"), 8), totals)
+    first = fill_memory(p, cover(p, limits.base), limits, estimate)
+    found = search(p, first.placement, limits, by_plans(plan_of, evaluate), steps, rng)
     return found.placement, p
 
 

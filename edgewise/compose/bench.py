@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from edgewise.domain.errors import BadInput
 
-KINDS = ("twin",)
+KINDS = ("twin", "planner")
 
 
 def run_bench(kind: str) -> list[dict[str, Any]]:
@@ -18,10 +19,9 @@ def run_bench(kind: str) -> list[dict[str, Any]]:
     if kind not in KINDS:
         raise BadInput(f"no such benchmark: {kind!r}", where="bench", hint=f"there are: {', '.join(KINDS)}")
     began = time.perf_counter()
-    from evals.bench_twin import bench
-
+    module = import_module(f"evals.bench_{kind}")
     import_s = time.perf_counter() - began
-    return [row | {"machine": machine(), "import_s": round(import_s, 3)} for row in bench()]
+    return [row | {"machine": machine(), "import_s": round(import_s, 3)} for row in module.bench()]
 
 
 def machine() -> str:

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
-from edgewise.control.diff import diff
+from edgewise.control.diff import diff, moves
 from edgewise.control.gate import Ruling, judge
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
-from edgewise.control.planning import Outlook, first_fill, from_case, lease, optimise, outlook, schedule, worth
+from edgewise.control.outlook import Outlook, lease, outlook
+from edgewise.control.planning import first_fill, from_case, optimise, rehearse, schedule, worth
 from edgewise.control.state import Future, Job, NodeBrief, NodeOrder, Proposed
 from edgewise.control.twin_error import from_settings, margin_for
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Candidate, ChangeOutcome, Decision, LlmUse, Mode, Rung, Verdict
-from edgewise.domain.plan import Change, ChangeKind, Plan, Source
+from edgewise.domain.plan import Change, Plan, Source
 from edgewise.settings import Settings
 
 Arrange = Callable[[NodeBrief], NodeOrder]
-MOVES = (ChangeKind.LOAD, ChangeKind.DRAIN, ChangeKind.UNLOAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
     seen: set[frozenset[object]] = set()
     ready: list[Proposed] = []
     for p in pool.challengers:
-        feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked)
+        # The optimiser's weights are sound, and `schedule` makes new ones; others' may be worth a note.
+        own = p.source == "optimiser"
+        feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked, replicas_only=own)
         key = frozenset(feasible.plan.replicas)
         if key in seen:
             continue
@@ -99,28 +102,49 @@ def briefs(job: Job, pool: Pool, settings: Settings) -> tuple[NodeBrief, ...]:
     o = job.observation
     alive = {n.id for n in o.alive}
     ready = {r.model for r in o.cluster.replicas if r.state is ReplicaState.READY and r.node in alive}
+    facts = {n.node: n for n in reversed(o.cluster.nodes)}
+    replicas, loads = _by_node(o.cluster.replicas), _by_node(o.telemetry.loads)
+    need = tuple((m.id, m.memory_gib) for m in o.model_specs)
+    load_s = tuple((m.id, m.load_s) for m in o.model_specs)
+    alone = tuple(m.id for m in o.model_specs if m.id not in ready)
     out: list[NodeBrief] = []
     for p in (pool.incumbent, *pool.challengers):
-        changes = [c for c in diff(p.plan, o.cluster) if c.kind in MOVES]
-        for node in sorted({c.node for c in changes}):
-            fact = next(n for n in o.cluster.nodes if n.node == node)
+        changes = _by_node(moves(p.plan, o.cluster))
+        for node in sorted(changes):
+            fact = facts[node]
             out.append(
                 NodeBrief(
                     plan_id=p.plan.id,
                     node=node,
-                    changes=tuple(c for c in changes if c.node == node),
-                    replicas=tuple(r for r in o.cluster.replicas if r.node == node),
-                    loads=tuple(x for x in o.telemetry.loads if x.node == node),
+                    changes=changes[node],
+                    replicas=replicas.get(node, ()),
+                    loads=loads.get(node, ()),
                     budget_gib=fact.memory_gib,
-                    need_gib=tuple((m.id, m.memory_gib) for m in o.model_specs),
-                    load_s=tuple((m.id, m.load_s) for m in o.model_specs),
-                    alone=tuple(m.id for m in o.model_specs if m.id not in ready),
+                    need_gib=need,
+                    load_s=load_s,
+                    alone=alone,
                     at_s=o.at_s,
                     age_s=max(0.0, o.at_s - o.cluster.at_s) + fact.age_s,
                     stale_after_s=settings.stale_after_s,
                 )
             )
     return tuple(out)
+
+
+class _Placed(Protocol):
+    @property
+    def node(self) -> str: ...
+
+
+P = TypeVar("P", bound=_Placed)
+
+
+def _by_node(items: Iterable[P]) -> dict[str, tuple[P, ...]]:
+    """Items by their node, each in their order."""
+    groups: dict[str, list[P]] = {}
+    for item in items:
+        groups.setdefault(item.node, []).append(item)
+    return {node: tuple(group) for node, group in groups.items()}
 
 
 def rule(
@@ -136,7 +160,7 @@ def rule(
     ruling = judge(
         pool.incumbent,
         challengers,
-        ahead.rehearse(job.observation, settings, settings.gate_draws, job.decision_id, "gate"),
+        rehearse(ahead, job.observation, settings, settings.gate_draws, job.decision_id, "gate"),
         required_gain(ahead, settings),
         lambda plan: violations(plan, job.observation, settings),
         pool.restored,

@@ -16,6 +16,15 @@ def diff(goal: Plan, facts: ClusterFacts, incumbent: Plan | None = None) -> tupl
     """Changes from fact to goal, sorted. Replicas are compared with the facts (of alive nodes), weights and shares
     with the incumbent plan; an eviction is a drain and an unload."""
     alive = {n.node for n in facts.nodes if n.alive}
+    changes = list(moves(goal, facts))
+    changes += _moved(ChangeKind.WEIGHT, weights(incumbent), weights(goal), alive)
+    changes += _moved(ChangeKind.SHARE, shares(incumbent), shares(goal), alive)
+    return tuple(sorted(changes, key=_order))
+
+
+def moves(goal: Plan, facts: ClusterFacts) -> tuple[Change, ...]:
+    """The loads, drains and unloads among them, sorted."""
+    alive = {n.node for n in facts.nodes if n.alive}
     wanted = {(r.node, r.model) for r in goal.replicas if r.node in alive}
     states = {(r.node, r.model): r.state for r in facts.replicas if r.node in alive}
     changes = [
@@ -30,9 +39,11 @@ def diff(goal: Plan, facts: ClusterFacts, incumbent: Plan | None = None) -> tupl
             changes.append(Change(node, model, ChangeKind.UNLOAD))
         elif (node, model) in wanted and state is ReplicaState.DRAINING:
             changes.append(Change(node, model, ChangeKind.UNLOAD, "before it is loaded again"))
-    changes += _moved(ChangeKind.WEIGHT, weights(incumbent), weights(goal), alive)
-    changes += _moved(ChangeKind.SHARE, shares(incumbent), shares(goal), alive)
-    return tuple(sorted(changes, key=lambda c: (c.node, c.model, c.kind.value)))
+    return tuple(sorted(changes, key=_order))
+
+
+def _order(change: Change) -> tuple[str, str, str]:
+    return change.node, change.model, change.kind.value
 
 
 def weights(plan: Plan | None) -> dict[tuple[str, str], float]:

@@ -88,10 +88,10 @@ def shift(track: Track, observation: Observation) -> str:
     if not track.levels or window_s <= 0:
         return ""
     words = []
+    rates, arrived, spreads = _rates(track), _arrived(counts), _spreads(track)
     for model in sorted({m.id for m in observation.model_specs}):
-        expected = sum(x.rate for x in track.levels if x.model == model) * window_s
-        seen = sum(c for (_, m), c in counts.items() if m == model)
-        if _is_shift(expected, seen, _spread(track, model).dispersion):
+        expected, seen = rates.get(model, 0.0) * window_s, arrived.get(model, 0)
+        if _is_shift(expected, seen, spreads.get(model, Spread(model)).dispersion):
             words.append(f"{model} {expected / window_s:.2f} → {seen / window_s:.2f}/s")
     return ", ".join(words)
 
@@ -106,14 +106,16 @@ def follow(track: Track, observation: Observation) -> Track:
     gain = 1 - math.exp(-step_s / (TIME_CONSTANT * window_s))
     slow = 1 - math.exp(-step_s / (USUAL_CONSTANT * window_s))
     old = {(x.access_node, x.model): x for x in track.levels}
-    keys = sorted(set(old) | set(counts))
+    by_model: dict[str, list[tuple[str, str]]] = {model: [] for _, model in (*old, *counts)}
+    # A pair nobody has seen a prompt of has a level of 0, and needs none.
+    for key in sorted({*old, *(k for k, count in counts.items() if count)}):
+        by_model[key[1]].append(key)
     levels: list[Level] = []
     spreads: list[Spread] = []
-    for model in sorted({m for _, m in keys}):
-        mine = [k for k in keys if k[1] == model]
-        expected = sum(old[k].rate for k in mine if k in old) * window_s
-        seen = sum(counts.get(k, 0) for k in mine)
-        spread = _spread(track, model)
+    rates, arrived, known = _rates(track), _arrived(counts), _spreads(track)
+    for model, mine in sorted(by_model.items()):
+        expected, seen = rates.get(model, 0.0) * window_s, arrived.get(model, 0)
+        spread = known.get(model, Spread(model))
         shifted = bool(track.levels) and _is_shift(expected, seen, spread.dispersion)
         for k in mine:
             rate, was = counts.get(k, 0) / window_s, old.get(k, Level(*k, 0.0))
@@ -126,7 +128,7 @@ def follow(track: Track, observation: Observation) -> Track:
             if shifted:
                 levels.append(Level(*k, was.rate + max(gain, SHIFT_GAIN) * (rate - was.rate), usual=usual))
             else:
-                levels.append(replace(_moved(was, rate, gain, window_s), usual=usual))
+                levels.append(_moved(was, rate, gain, window_s, usual))
         # A shift is no dispersion; but what comes in bursts looks like one at first, and must be able to show it.
         learns, most = (SHIFT_LEARNS * gain, SHIFT_MOST) if shifted else (gain, MOST_DISPERSION)
         if track.levels:
@@ -144,11 +146,12 @@ def forecast(track: Track, p: Problem, window_s: float) -> Forecast:
     mean = np.zeros((len(p.access), len(p.models)))
     shape, trust = np.full(len(p.models), 2.0), np.full(len(p.models), window_s)
     bursts = np.full(len(p.models), PRIOR_DISPERSION)
+    spreads = _spreads(track)
+    lasts = {m: LASTING + (1 - LASTING) / spreads.get(m, Spread(m)).dispersion for m in p.models}
     for x in track.levels:
         if x.access_node in at_access and x.model in at_model:
             soon = min(max(x.rate + x.trend, 0.5 * x.rate), 2.0 * x.rate)
-            lasting = LASTING + (1 - LASTING) / _spread(track, x.model).dispersion
-            ahead = x.base + lasting * (soon - x.base)
+            ahead = x.base + lasts[x.model] * (soon - x.base)
             mean[at_access[x.access_node], at_model[x.model]] = ahead
     if mean.sum() <= 0:
         prior = PRIOR_LOAD * p.capacity / len(p.models) / p.service
@@ -184,8 +187,23 @@ def _counts(observation: Observation) -> tuple[float, dict[tuple[str, str], int]
     return window_s, counts
 
 
-def _spread(track: Track, model: str) -> Spread:
-    return next((s for s in track.spreads if s.model == model), Spread(model))
+def _spreads(track: Track) -> dict[str, Spread]:
+    return {s.model: s for s in track.spreads}
+
+
+def _rates(track: Track) -> dict[str, float]:
+    """Followed rate of each model, over all access nodes."""
+    total: dict[str, float] = {}
+    for x in track.levels:
+        total[x.model] = total.get(x.model, 0.0) + x.rate
+    return total
+
+
+def _arrived(counts: dict[tuple[str, str], int]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for (_, model), count in counts.items():
+        total[model] = total.get(model, 0) + count
+    return total
 
 
 def _is_shift(expected: float, seen: float, dispersion: float) -> bool:
@@ -193,11 +211,15 @@ def _is_shift(expected: float, seen: float, dispersion: float) -> bool:
     return distance >= SHIFT_COUNT and distance > SHIFT_SIGMA * math.sqrt(max(1.0, expected) * dispersion)
 
 
-def _moved(level: Level, rate: float, gain: float, window_s: float) -> Level:
+def _moved(level: Level, rate: float, gain: float, window_s: float, usual: float) -> Level:
     bound = CLIP * math.sqrt(max(level.rate, 1 / window_s) / window_s)
     error = min(bound, max(-bound, rate - level.rate))
     return Level(
-        level.access_node, level.model, max(0.0, level.rate + gain * error), 0.8 * level.trend + 0.1 * gain * error
+        level.access_node,
+        level.model,
+        max(0.0, level.rate + gain * error),
+        0.8 * level.trend + 0.1 * gain * error,
+        usual,
     )
 
 

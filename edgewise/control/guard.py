@@ -8,11 +8,10 @@ queued unless a kind would otherwise stand nowhere or its memory is wanted, no m
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 
-from edgewise.control.room import EPS, Place, Room, room
-from edgewise.control.thrash import within_budget
+from edgewise.control.room import EPS, Filled, Place, Room, room
+from edgewise.control.thrash import budget, within_budget
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import ANY, Plan, ReplicaGoal, Role, Route, Share
@@ -33,15 +32,22 @@ class Projection:
 
 
 def project(
-    plan: Plan, observation: Observation, incumbent: Plan | None, settings: Settings, asked: int = 0
+    plan: Plan,
+    observation: Observation,
+    incumbent: Plan | None,
+    settings: Settings,
+    asked: int = 0,
+    *,
+    replicas_only: bool = False,
 ) -> Projection:
     """The nearest feasible plan. incumbent: what changes are counted from (None: everything may change).
-    asked: loads and drops already asked for in this epoch. Projecting a projection changes nothing."""
+    asked: loads and drops already asked for in this epoch. Projecting a projection changes nothing.
+    replicas_only: without routes and shares, for a caller that makes its own."""
     where = room(observation, settings)
     notes: list[str] = []
     wanted = _known(plan, where, notes)
     base = None if incumbent is None else _known(incumbent, where, [])
-    left = max(0, settings.max_changes_per_epoch - asked)
+    left = budget(settings, len(observation.node_specs), asked)
     for _ in range(ROUNDS):
         before = wanted
         wanted = _cover(_stand(wanted, where, base, notes), where, notes)
@@ -52,8 +58,8 @@ def project(
     feasible = replace(
         plan,
         replicas=tuple(ReplicaGoal(n, m) for n, m in sorted(wanted, key=where.rank)),
-        routes=_routes(plan, wanted, where, notes),
-        shares=_shares(plan, wanted, where),
+        routes=() if replicas_only else _routes(plan, wanted, where, notes),
+        shares=() if replicas_only else _shares(plan, wanted, where),
         roles=tuple(Role(r.node, r.role) for r in plan.roles if r.node in where.budget),
         alpha=_alpha(plan.alpha, notes),
     )
@@ -67,9 +73,10 @@ def violations(plan: Plan, observation: Observation, settings: Settings) -> tupl
     places = {(r.node, r.model) for r in plan.replicas}
     found = [f"{m} on {n}: no such model or no such node alive" for n, m in sorted(places) if not _names(n, m, where)]
     known = {p for p in places if _names(*p, where)}
-    for node, budget in where.budget.items():
-        if (used := where.used(known, node)) > budget + EPS:
-            found.append(f"{node} would need {used:g} of {budget:g} GiB")
+    filled = where.filled(known)
+    for node, memory_gib in where.budget.items():
+        if (used := filled.used(node)) > memory_gib + EPS:
+            found.append(f"{node} would need {used:g} of {memory_gib:g} GiB")
     numbers = [r.weight for r in plan.routes] + [s.share for s in plan.shares]
     if not all(math.isfinite(x) and x >= 0 for x in numbers):
         found.append("a weight or share is not a number")
@@ -96,21 +103,21 @@ def _stand(
 ) -> frozenset[Place]:
     """What may stand: what loads first, then what is fresh, then what is there already, then what is new, as far
     as memory goes; at last what has prompts queued and is in nobody's way."""
-    out: set[Place] = set(where.loading)
+    out = where.filled(where.loading)
     fresh = where.fresh if base is None else where.fresh & base
     there = {p for p, s in where.state.items() if s is ReplicaState.READY}
     for group in (fresh, wanted & there, wanted - there):
-        for place in sorted(group - out, key=where.rank):
-            if where.fits(out, place):
+        for place in sorted((p for p in group if p not in out), key=where.rank):
+            if out.fits(place):
                 out.add(place)
             else:
                 notes.append(f"dropped {place[1]} on {place[0]}: no memory for it")
     # What the incumbent does not want any more is on its way out already; queued prompts do not bring it back.
     busy = there & where.busy & (wanted if base is None else base)
-    for place in sorted(busy - out, key=where.rank):
-        if where.fits(out, place):
+    for place in sorted((p for p in busy if p not in out), key=where.rank):
+        if out.fits(place):
             out.add(place)
-    for node, model in sorted(out - wanted, key=where.rank):
+    for node, model in sorted((p for p in out if p not in wanted), key=where.rank):
         why = "loading" if (node, model) in where.loading else "fresh" if (node, model) in fresh else "busy"
         notes.append(f"kept {model} on {node}: {why}")
     return frozenset(out)
@@ -119,9 +126,9 @@ def _stand(
 def _cover(places: frozenset[Place], where: Room, notes: list[str]) -> frozenset[Place]:
     """A replica for each model that has none, largest first: where it fits, else in place of replicas of models
     that have others."""
-    out = set(places)
+    out = where.filled(places)
     for model in sorted(where.need, key=lambda m: (-where.need[m], where.order[m])):
-        if any(m == model for _, m in out):
+        if out.count[model]:
             continue
         options = []
         for node in where.budget:
@@ -129,40 +136,39 @@ def _cover(places: frozenset[Place], where: Room, notes: list[str]) -> frozenset
             if gone is not None:
                 state = where.state.get((node, model), ReplicaState.ABSENT)
                 failed, there = state is ReplicaState.FAILED, state is ReplicaState.READY
-                left = where.budget[node] - where.used(out, node)
+                left = where.budget[node] - out.used(node)
                 options.append((failed, len(gone), not there, left, where.order[node], node, gone))
         if not options:
             notes.append(f"no room anywhere for {model}")
             continue
         *_, node, gone = min(options, key=lambda o: o[:5])
-        out.difference_update(gone)
+        for place in gone:
+            out.discard(place)
         out.add((node, model))
         evicted = f" in place of {', '.join(m for _, m in gone)}" if gone else ""
         notes.append(f"added {model} on {node}{evicted}: it stood nowhere")
     return frozenset(out)
 
 
-def _make_room(places: set[Place], place: Place, where: Room) -> tuple[Place, ...] | None:
+def _make_room(places: Filled, place: Place, where: Room) -> tuple[Place, ...] | None:
     """Which replicas to evict so that `place` fits: the fewest that have another of their model, large ones first,
     fresh ones last; None when it cannot."""
     node, model = place
     if where.need[model] > where.budget[node] + EPS:
         return None
-    left = set(places)
+    left = where.budget[node] - places.used(node)
     gone: list[Place] = []
-    count = Counter(m for _, m in places)
     others = sorted(
-        (p for p in places if p[0] == node and p not in where.loading),
+        (p for p in places.on(node) if p not in where.loading and p != place),
         key=lambda p: (p in where.fresh, -where.need[p[1]], where.rank(p)),
     )
     for other in others:
-        if where.fits(left, place):
+        if where.need[model] <= left + EPS:
             break
-        if count[other[1]] > 1:
-            left.discard(other)
+        if places.count[other[1]] > 1:
+            left += where.need[other[1]]
             gone.append(other)
-            count[other[1]] -= 1
-    return tuple(gone) if where.fits(left, place) else None
+    return tuple(gone) if where.need[model] <= left + EPS else None
 
 
 def _routes(plan: Plan, wanted: frozenset[Place], where: Room, notes: list[str]) -> tuple[Route, ...]:
@@ -173,10 +179,14 @@ def _routes(plan: Plan, wanted: frozenset[Place], where: Room, notes: list[str])
             row[r.node] = row.get(r.node, 0.0) + r.weight
         elif not math.isfinite(r.weight) or r.weight < 0:
             notes.append(f"dropped a weight of {r.weight} for {r.model} to {r.node}")
-    for model in where.need:
-        nodes = sorted((n for n, m in wanted if m == model), key=where.order.__getitem__)
-        if nodes and (ANY, model) not in kept:
-            kept[(ANY, model)] = dict.fromkeys(nodes, 1 / len(nodes))
+    missing = [model for model in where.need if (ANY, model) not in kept]
+    if missing:
+        stands: dict[str, list[str]] = {}
+        for n, m in sorted(wanted, key=where.rank):
+            stands.setdefault(m, []).append(n)
+        for model in missing:
+            if nodes := stands.get(model):
+                kept[(ANY, model)] = dict.fromkeys(nodes, 1 / len(nodes))
     return tuple(
         Route(access, model, node, weight)
         for (access, model), row in sorted(kept.items())
@@ -187,8 +197,11 @@ def _routes(plan: Plan, wanted: frozenset[Place], where: Room, notes: list[str])
 def _shares(plan: Plan, wanted: frozenset[Place], where: Room) -> tuple[Share, ...]:
     given = {(s.node, s.model): s.share for s in plan.shares if math.isfinite(s.share) and s.share > 0}
     out: list[Share] = []
+    here: dict[str, list[str]] = {}
+    for n, m in sorted(wanted, key=where.rank):
+        here.setdefault(n, []).append(m)
     for node in where.budget:
-        models = sorted((m for n, m in wanted if n == node), key=where.order.__getitem__)
+        models = here.get(node, [])
         known = [given[(node, m)] for m in models if (node, m) in given]
         # A model without a share gets as much as the others do on average.
         usual = sum(known) / len(known) if known else 1.0

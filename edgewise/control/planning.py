@@ -3,97 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from edgewise.control.forecast import Forecast, Track, draws, forecast
+from edgewise.control import cellwise
+from edgewise.control.forecast import Track
 from edgewise.control.guard import project
-from edgewise.control.rolling import demand_draws, product_rules, rolling, scene
+from edgewise.control.outlook import Outlook, lease, outlook
 from edgewise.control.seeds import generator
 from edgewise.control.state import EpochResult, Future, Job, Proposed
+from edgewise.control.thrash import budget
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, Source
 from edgewise.domain.records import RecalledCase
-from edgewise.optimise.estimate import Evaluate, evaluator
-from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, neighbours, search
-from edgewise.optimise.problem import Bools, Floats, Prices, Problem, problem
+from edgewise.optimise.estimate import Evaluate, Score
+from edgewise.optimise.fluid import gap, pack, repair, spread
+from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, near, search
+from edgewise.optimise.problem import Bools, Floats, Problem
 from edgewise.optimise.weights import make_plan, placed
 from edgewise.settings import Settings
 
+__all__ = [
+    "Outlook",
+    "epoch_plans",
+    "first_fill",
+    "from_case",
+    "lease",
+    "optimise",
+    "outlook",
+    "rehearse",
+    "schedule",
+    "worth",
+]
+
 # Exponents of size in the on-node shares; larger favours short prompts more.
 POWERS = (0.5, 1.0, 1.5)
-# Fewer rollouts than this say too little; then the estimate is asked.
-LEAST_DRAWS = 4
-# A rollout lasts at least so many mean services; with fewer, a plan that cannot keep up has not shown it yet.
-LEAST_SERVICES = 120.0
 # Loss accepted for a spare replica in the first fill, relative.
 SPARE_TOLERANCE = 0.004
+# A first fill may be so far above the fluid bound; beyond it its score rises UNEVEN times as fast as the gap.
+LEVEL_ENOUGH, UNEVEN, WORST_GAP = 0.005, 10.0, 10.0
+# Finalists meet this many draws; the best SURVIVORS of them meet the rest.
+FIRST_DRAWS, SURVIVORS = 2, 3
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """A problem with its forecast: rates[m] expected per second. future: what will really come, if known."""
-
-    problem: Problem
-    forecast: Forecast
-    future: Future | None = None
-
-    @property
-    def rates(self) -> Floats:
-        return np.asarray(self.forecast.mean.sum(axis=0))
-
-    @property
-    def rollout_horizon(self) -> float:
-        """Seconds of arrivals in a rollout: an epoch, but long enough for queues to build up from what is there."""
-        total = float(self.rates.sum())
-        mean_s = float((self.rates * self.problem.service).sum()) / total if total > 0 else 0.0
-        return max(self.problem.horizon, LEAST_SERVICES * mean_s)
-
-    def evaluate(self, settings: Settings, *names: str) -> Evaluate:
-        """Predicted objectives on demand draws that depend on `names` alone."""
-        return evaluator(self.problem, draws(self.forecast, generator(*names), settings.gate_draws))
-
-    def rehearse(self, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
-        """Objectives predicted by rollouts of the twin, on `count` draws that depend on `names` alone; fewer where
-        the cluster is large, and the estimate where even LEAST_DRAWS rollouts of a plan would be too many events."""
-        p = self.problem
-        if self.future is not None:
-            return self.future.evaluate(p)
-        horizon = self.rollout_horizon
-        events = 3.0 * (float(self.rates.sum()) * horizon + float(p.count.sum()))
-        affordable = int(settings.rollout_events / max(1.0, events))
-        if affordable < LEAST_DRAWS:
-            return self.evaluate(settings, *names)
-        stage = scene(observation)
-        rng = generator(*names, "rollouts")
-        rates = draws(self.forecast, rng, min(count, affordable))
-        found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, horizon)
-        return rolling(stage, p, found, product_rules(settings), horizon)
-
-
-def outlook(
-    observation: Observation, track: Track, settings: Settings, *, free: bool = False, future: Future | None = None
-) -> Outlook:
-    """free: loads cost nothing (the first fill)."""
-    prices = Prices(settings.alpha, 0.0 if free else settings.beta, settings.gamma)
-    p = problem(observation, prices)
-    ahead = forecast(track, p, settings.window_s)
-    return Outlook(replace(p, burst=ahead.bursts), ahead, future)
-
-
-def lease(observation: Observation, settings: Settings) -> tuple[float, float]:
-    """(made_at_s, expires_s) of a plan made now."""
-    return observation.at_s, observation.at_s + settings.lease_slots * observation.slot_s
+def rehearse(ahead: Outlook, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
+    """Objectives predicted by rollouts, on `count` draws that depend on `names` alone; by cells where those are
+    several."""
+    if ahead.future is not None or not cellwise.is_large(observation):
+        return ahead.rehearse(observation, settings, count, *names)
+    found = cellwise.cells(observation, ahead, ahead.problem.held)
+    return cellwise.rehearse(found, settings, count, *names)
 
 
 def schedule(plan: Plan, ahead: Outlook, observation: Observation, settings: Settings, seed: str) -> Plan:
     """The plan with fresh routing weights and shares for its replicas: the share exponent is the one predicted
     best. Id, source, roles and reason stay."""
     here = placed(ahead.problem, plan)
-    made = lease(observation, settings)
-    options = [make_plan(ahead.problem, here, ahead.rates, power, plan.id, made) for power in POWERS]
-    best = options[int(np.argmin(ahead.evaluate(settings, seed, "shares")(options).mean(axis=1)))]
+    power = 1.0  # of a large cluster: the middle one, as the estimate of the whole would cost more than it gains
+    if not cellwise.is_large(observation):
+        scores = [ahead.score(settings.gate_draws, seed, "shares", power=x)([here])[0] for x in POWERS]
+        power = POWERS[int(np.argmin(scores))]
+    best = make_plan(ahead.problem, here, ahead.rates, power, plan.id, lease(observation, settings))
     return replace(best, source=plan.source, roles=plan.roles or best.roles, alpha=plan.alpha, reason=plan.reason)
 
 
@@ -101,14 +72,29 @@ def first_fill(observation: Observation, track: Track, settings: Settings, plan_
     """A placement from nothing: every model somewhere, then memory filled with what helps most."""
     ahead = outlook(observation, track, settings, free=True)
     p = ahead.problem
+    if cellwise.is_large(observation):
+        start = pack(p, ahead.rates) if not p.held.any() else cover(p, p.held)
+        return _planner(ahead, observation, settings, plan_id)(spread(p, start, ahead.rates))
     limits = Limits(p.held, p.fixed)
-    evaluate = ahead.evaluate(settings, plan_id, "select")
-    plan_of = _planner(ahead, observation, settings, plan_id)
-    found = fill_memory(p, cover(p, p.held), limits, plan_of, evaluate)
-    found = search(
-        p, found.placement, limits, plan_of, evaluate, settings.search_iterations, generator(plan_id, "steps")
-    )
-    return fill_memory(p, found.placement, limits, plan_of, evaluate, SPARE_TOLERANCE).plan
+    score = _level_first(p, ahead.rates, ahead.score(settings.gate_draws, plan_id, "select"))
+    found = fill_memory(p, cover(p, p.held), limits, score)
+    if not p.held.any():
+        packed = spread(p, pack(p, ahead.rates), ahead.rates)
+        found = found if found.score <= score([packed])[0] else replace(found, placement=packed)
+    found = search(p, found.placement, limits, score, settings.search_iterations, generator(plan_id, "steps"))
+    found = fill_memory(p, found.placement, limits, score, SPARE_TOLERANCE)
+    return _planner(ahead, observation, settings, plan_id)(found.placement)
+
+
+def _level_first(p: Problem, rates: Floats, score: Score) -> Score:
+    """The score of a first fill: what cannot be levelled to the fluid bound counts as so much worse, since nobody
+    knows the demand yet and headroom is what serves any."""
+
+    def levelled_score(here: Sequence[Bools]) -> Floats:
+        gaps = np.array([min(gap(p, one, rates), WORST_GAP) for one in here])
+        return score(here) * (1 + UNEVEN * np.maximum(0.0, gaps - LEVEL_ENOUGH))
+
+    return levelled_score
 
 
 def optimise(
@@ -126,18 +112,57 @@ def optimise(
         return first_fill(observation, track, settings, plan_id)
     ahead = outlook(observation, track, settings, future=future)
     p = ahead.problem
-    stood = placed(p, project(incumbent, observation, incumbent, settings, asked).plan)
-    most = max(0, settings.max_changes_per_epoch - asked)
+    mended = project(incumbent, observation, incumbent, settings, asked, replicas_only=True).plan
+    stood = placed(p, mended)
+    most = budget(settings, len(observation.node_specs), asked)
     limits = Limits(stood, p.fixed & stood, most)
-    evaluate = ahead.evaluate(settings, plan_id, "select")
     plan_of = _planner(ahead, observation, settings, plan_id)
-    rng = generator(plan_id, "steps")
-    found = search(p, stood, limits, plan_of, evaluate, settings.search_iterations, rng)
-    near = [plan_of(here) for here in neighbours(p, found.placement) if limits.allow(here)]
-    ranked = sorted(zip(evaluate(near).mean(axis=1), range(len(near)), strict=True))[: settings.finalists]
-    finalists = [found.plan, plan_of(stood), *(near[i] for _, i in ranked)]
-    rehearse = ahead.rehearse(observation, settings, settings.select_draws, plan_id, "final")
-    return finalists[int(np.argmin(rehearse(finalists).mean(axis=1)))]
+    if cellwise.is_large(observation) and future is None:
+        return _optimise_cells(observation, ahead, stood, limits, settings, plan_id)
+    score = ahead.score(settings.gate_draws, plan_id, "select")
+    found = search(p, stood, limits, score, settings.search_iterations, generator(plan_id, "steps"))
+    around = near(p, found.placement, limits, generator(plan_id, "near"))
+    ranked = np.argsort(score(around), kind="stable")[: settings.finalists].tolist() if around else []
+    finalists = [plan_of(here) for here in (found.placement, stood, *(around[i] for i in ranked))]
+    return _best_rehearsed(finalists, ahead, observation, settings, plan_id)
+
+
+def _best_rehearsed(
+    plans: Sequence[Plan], ahead: Outlook, observation: Observation, settings: Settings, plan_id: str
+) -> Plan:
+    """The plan that rollouts find best; all meet the first draws, the best of them the others too."""
+    first = min(FIRST_DRAWS, settings.select_draws)
+    early = ahead.rehearse(observation, settings, first, plan_id, "final")(plans)
+    rest = settings.select_draws - first
+    if ahead.future is not None or rest <= 0 or len(plans) <= SURVIVORS:
+        rest = 0
+    left = np.argsort(early.mean(axis=1), kind="stable")[: SURVIVORS if rest else 1]
+    if not rest:
+        return plans[int(left[0])]
+    late = ahead.rehearse(observation, settings, rest, plan_id, "late")([plans[i] for i in left])
+    scores = np.concatenate([early[left], late], axis=1).mean(axis=1)
+    return plans[int(left[int(np.argmin(scores))])]
+
+
+def _optimise_cells(
+    observation: Observation, ahead: Outlook, stood: Bools, limits: Limits, settings: Settings, plan_id: str
+) -> Plan:
+    """As `optimise` for several cells: the busiest nodes relieved, then local search in the cells that need it most;
+    rollouts say which of the stages is best."""
+    p, most = ahead.problem, limits.most or 0
+    relieved = repair(p, stood, ahead.rates, limits.fixed, most)
+    found = cellwise.cells(observation, ahead, relieved)
+    better = cellwise.improve(found, relieved, stood, limits.fixed, most, settings, plan_id)
+    plan_of = _planner(ahead, observation, settings, plan_id)
+    stages = [stood]
+    for here in (relieved, better):
+        if not any((here == other).all() for other in stages):
+            stages.append(here)
+    plans = [plan_of(here) for here in stages]
+    if len(plans) == 1:
+        return plans[0]
+    scores = cellwise.rehearse(found, settings, settings.select_draws, plan_id, "final")(plans)
+    return plans[int(np.argmin(scores.mean(axis=1)))]
 
 
 def epoch_plans(

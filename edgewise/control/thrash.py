@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from edgewise.control.room import EPS, Filled, Place, Room
+from edgewise.optimise.cells import cells_for
+from edgewise.settings import Settings
 
-from edgewise.control.room import Place, Room
+
+def budget(settings: Settings, nodes: int, asked: int = 0) -> int:
+    """Loads and drops still to be asked for in this epoch: the setting's number for each cell of nodes."""
+    return max(0, settings.max_changes_per_epoch * cells_for(nodes) - asked)
 
 
 def within_budget(
@@ -14,44 +19,40 @@ def within_budget(
     additions before mere drops. A model that stands nowhere in `base` is added whatever the budget says."""
     if len(wanted ^ base) <= left:
         return wanted
-    now: set[Place] = set()
+    now = where.filled(())
     for place in sorted(base | where.loading, key=lambda p: (p not in where.loading, p not in wanted, where.rank(p))):
-        if where.fits(now, place):
+        if now.fits(place):
             now.add(place)
-    count = Counter(m for _, m in now)
-    used = len(now ^ base)
+    used = len(frozenset(now) ^ base)
     refused = 0
-    for place in sorted(wanted - now, key=lambda p: (count[p[1]] > 0, where.rank(p))):
-        gone = _needed(now, place, wanted, where, count)
+    absent = [p for p in wanted if p not in now]
+    for place in sorted(absent, key=lambda p: (now.count[p[1]] > 0, where.rank(p))):
+        gone = _needed(now, place, wanted, where)
         if gone is None:
             refused += 1
-        elif count[place[1]] == 0 or used + 1 + len(gone) <= left:
-            now.difference_update(gone)
+        elif now.count[place[1]] == 0 or used + 1 + len(gone) <= left:
+            for other in gone:
+                now.discard(other)
             now.add(place)
-            count.subtract(m for _, m in gone)
-            count[place[1]] += 1
             used += 1 + len(gone)
         else:
             refused += 1
-    for place in sorted(now - wanted - where.loading, key=where.rank):
-        if used < left and count[place[1]] > 1:
+    for place in sorted((p for p in now if p not in wanted and p not in where.loading), key=where.rank):
+        if used < left and now.count[place[1]] > 1:
             now.discard(place)
-            count[place[1]] -= 1
             used += 1
     if refused:
         notes.append(f"put off {refused} changes: {left} left in this epoch")
     return frozenset(now)
 
 
-def _needed(
-    now: set[Place], place: Place, wanted: frozenset[Place], where: Room, count: Counter[str]
-) -> tuple[Place, ...] | None:
+def _needed(now: Filled, place: Place, wanted: frozenset[Place], where: Room) -> tuple[Place, ...] | None:
     """Unwanted replicas on the node that must go for `place` to fit; None when that would leave a model nowhere."""
-    left, gone = set(now), []
-    for other in sorted((p for p in now if p[0] == place[0] and p not in wanted), key=where.rank):
-        if where.fits(left, place):
+    left, gone = where.budget[place[0]] - now.used(place[0]), []
+    for other in sorted((p for p in now.on(place[0]) if p not in wanted), key=where.rank):
+        if where.need[place[1]] <= left + EPS:
             break
-        if other not in where.loading and count[other[1]] > 1:
-            left.discard(other)
+        if other not in where.loading and now.count[other[1]] > 1:
+            left += where.need[other[1]]
             gone.append(other)
-    return tuple(gone) if where.fits(left, place) else None
+    return tuple(gone) if where.need[place[1]] <= left + EPS else None

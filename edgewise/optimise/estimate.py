@@ -31,19 +31,20 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
 from edgewise.domain.plan import ANY, Plan
-from edgewise.optimise.problem import Bools, Floats, Problem
-from edgewise.optimise.weights import placed
+from edgewise.optimise.batch import Ground, predict_all
+from edgewise.optimise.kernels import TINY, Standing, Terms, flows_of, latencies_of, scratch
+from edgewise.optimise.problem import Bools, Floats, Ints, Problem
+from edgewise.optimise.weights import LEAST_WEIGHT, SWEEPS, placed, size_weights
 
 # Predicted objectives[plan, draw] of the plans; lower is better. A simulator can stand in for `estimate`.
 Evaluate = Callable[[Sequence[Plan]], Floats]
 
-ROUNDS = 12
-LEVELLING = 8
-BEND = 12.0  # how sharply a busy probability bends into 1
-TINY = 1e-12
+# Mean predicted objective of each placement, with weights and shares that suit it; lower is better.
+Score = Callable[[Sequence[Bools]], Floats]
+
+LEAST_SHARE = 1e-3  # of a node's speed
 
 
 class Coded(NamedTuple):
@@ -65,16 +66,41 @@ def estimate(p: Problem, plans: Sequence[Plan], draws: Floats) -> Floats:
     if not plans or not p.models:
         return np.zeros((len(plans), len(draws)))
     coded = encode(p, plans)
-    latency = latencies(p, coded, draws)
+    latency, busy = _predicted(p, coded, draws)
+    return _priced(p, coded.placement, latency, busy, draws)
+
+
+def scorer(p: Problem, draws: Floats, rates: Floats, power: float = 1.0) -> Score:
+    """Mean objectives of placements with the weights and shares that make_plan would give them for `rates`."""
+    seen = np.maximum(draws.sum(axis=1), TINY)
+    mean_trip = _mean_trip(p, draws, seen)
+    terms, usable = _terms(p), _usable(p)
+    order = np.argsort(-np.maximum(rates, 1e-9) * p.service, kind="stable")
+    ground = Ground(
+        usable, p.work, p.stray_work, size_weights(p.service, power), rates, order, LEAST_WEIGHT, LEAST_SHARE, SWEEPS
+    )
+
+    def score(here: Sequence[Bools]) -> Floats:
+        stacked = np.array(here)
+        latency, busy = predict_all(terms, ground, stacked, seen, mean_trip)
+        return np.asarray(_priced(p, stacked, _waited(p, stacked, latency), busy, draws).mean(axis=1))
+
+    return score
+
+
+def _priced(p: Problem, placement: Bools, latency: Floats, busy: Floats, draws: Floats) -> Floats:
+    """Objectives[plan, draw] of latencies, churn and energy."""
     # Prompts that already wait count like arrivals of the horizon.
     pending = p.waiting + p.count.sum(axis=0)
     rates = draws.sum(axis=1) + pending / p.horizon
     score = objective(p, latency, rates)
-    changes = (coded.placement != p.held[None]).sum(axis=(1, 2))
+    changes = (placement != p.held[None]).sum(axis=(1, 2))
     node_hours = max(1, len(p.nodes)) * p.prices.churn_s / 3600
     score = score + (p.prices.beta * changes / node_hours)[:, None]
     if p.prices.gamma > 0:
-        score = score + p.prices.gamma * _joules(p, coded, draws)
+        # Joules above idle per prompt: idle power does not depend on the plan.
+        total = np.maximum(draws.sum(axis=1), TINY).sum(axis=1)
+        score = score + p.prices.gamma * (np.minimum(1.0, busy) * p.watts).sum(axis=2) / total[None]
     return np.asarray(score)
 
 
@@ -107,25 +133,89 @@ def encode(p: Problem, plans: Sequence[Plan]) -> Coded:
     lone = (weight.sum(axis=3, keepdims=True) <= 0) & placement.transpose(0, 2, 1)[:, None]
     weight = np.where(lone, 1.0, weight)
     sums = weight.sum(axis=3, keepdims=True)
-    share = np.where(placement, np.maximum(share, 1e-3), 0.0)
+    share = np.where(placement, np.maximum(share, LEAST_SHARE), 0.0)
     return Coded(placement, weight / np.where(sums > 0, sums, 1.0), share)
 
 
 def latencies(p: Problem, coded: Coded, draws: Floats) -> Floats:
     """Mean latency[plan, draw, m] in seconds."""
+    return _predicted(p, coded, draws)[0]
+
+
+def _predicted(p: Problem, coded: Coded, draws: Floats) -> tuple[Floats, Floats]:
+    """(mean latency[plan, draw, m] in seconds, work that arrives at a node by the weights, per its speed
+    [plan, draw, n])."""
     rates = np.maximum(draws.sum(axis=1), TINY)
-    flow, trip = _flows(p, coded, draws, rates)
-    flow = _levelled(p, coded, flow, rates)
-    part = flow / rates[None, :, None, :]
-    slow = _slowing(p, coded, flow)
-    rho = flow * p.service * slow
-    service = p.service * slow
-    wait = _queue_wait(p, part, rho, service)
-    drained = _backlog_wait(p, coded, part, rho, slow)
-    served = (part * (service + wait + drained)).sum(axis=2) + trip
-    served = served + _load_wait(p, coded)[:, None, :]
-    somewhere = np.asarray(coded.placement.any(axis=1))[:, None, :]
-    return np.asarray(np.where(somewhere, served, p.ideal + p.horizon + p.deadline))
+    by_access = coded.weight.shape[1] > 1
+    mean_trip = np.zeros((1, 1, 1)) if by_access else _mean_trip(p, draws, rates)
+    terms, usable = _terms(p), _usable(p)
+    out = np.empty((len(coded.placement), *rates.shape))
+    busy = np.zeros((len(coded.placement), len(rates), len(p.nodes)))
+    for i, here in enumerate(coded.placement):
+        st = _standing(p, here, coded.share[i], usable)
+        weight = coded.weight[i][:, st.model, st.node] * st.usable
+        for row in weight:
+            sums = np.bincount(st.model, row, len(p.models))
+            row /= np.where(sums > 0, sums, 1.0)[st.model]
+        flows, trips = np.zeros((len(rates), len(st.node))), np.zeros(rates.shape)
+        if by_access:
+            _flows_by_access(p, st, weight, draws, flows, trips)
+        else:
+            flows_of(st, weight[0], rates, mean_trip, flows, trips)
+        room = scratch(len(st.node), len(p.nodes), len(p.models))
+        latencies_of(terms, st, flows, trips, rates, room, out[i], busy[i])
+    return _waited(p, coded.placement, out), busy
+
+
+def _waited(p: Problem, placement: Bools, latency: Floats) -> Floats:
+    """Latencies with the wait for loads; a kind that stands nowhere waits the horizon and its deadline."""
+    latency = latency + _load_wait(p, placement)[:, None, :]
+    somewhere = np.asarray(placement.any(axis=1))[:, None, :]
+    return np.asarray(np.where(somewhere, latency, p.ideal + p.horizon + p.deadline))
+
+
+def _terms(p: Problem) -> Terms:
+    return Terms(p.speed, p.service, p.burst + p.scv, p.cores, p.horizon)
+
+
+def _usable(p: Problem) -> Floats:
+    """Part of the horizon [n, m] that a replica is ready for."""
+    return np.asarray(np.maximum(1e-3, 1 - np.minimum(p.ready_in, p.horizon) / p.horizon))
+
+
+def _standing(p: Problem, here: Bools, share: Floats, usable: Floats) -> Standing:
+    node, model = np.nonzero(here)
+    kept = np.where(here, p.work, 0.0)
+    return Standing(
+        node=node,
+        model=model,
+        first=_firsts(node, len(p.nodes)),
+        share=share[node, model],
+        usable=usable[node, model],
+        work=kept[node, model],
+        # What a dropped replica had queued goes to the model's others.
+        stray=p.stray_work + (p.work - kept).sum(axis=0),
+        queued=kept.sum(axis=1) / p.horizon,
+    )
+
+
+def _firsts(index: Ints, count: int) -> Ints:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(index, minlength=count))]).astype(np.int64)
+
+
+def _mean_trip(p: Problem, draws: Floats, rates: Floats) -> Floats:
+    """Network seconds [draw, m, n] to a node, averaged over where prompts of m enter."""
+    return np.asarray(np.einsum("kam,amn->kmn", draws, p.trip, optimize=True) / rates[:, :, None])
+
+
+def _flows_by_access(p: Problem, st: Standing, weight: Floats, draws: Floats, flows: Floats, trips: Floats) -> None:
+    """Flows and trips where weights [a, R] hang on the access node."""
+    parts = draws[:, :, st.model] * weight
+    flows += parts.sum(axis=1)
+    spent = (parts * p.trip[:, st.model, st.node]).sum(axis=1)
+    rates = np.maximum(draws.sum(axis=1), TINY)
+    for k, row in enumerate(spent):
+        trips[k] += np.bincount(st.model, row, len(p.models)) / rates[k]
 
 
 def objective(p: Problem, latency: Floats, rates: Floats) -> Floats:
@@ -143,112 +233,11 @@ def objective(p: Problem, latency: Floats, rates: Floats) -> Floats:
     return np.asarray(ratio * (1 + p.prices.alpha * (1 - normal)))
 
 
-def _flows(p: Problem, coded: Coded, draws: Floats, rates: Floats) -> tuple[Floats, Floats]:
-    """flow[plan, draw, n, m], prompts per second at each replica over the horizon (a replica that is still loading
-    counts for the rest of it), and the mean network seconds[plan, draw, m]."""
-    usable = np.maximum(1e-3, 1 - np.minimum(p.ready_in, p.horizon) / p.horizon)
-    weight = coded.weight * usable.T[None, None]
-    sums = weight.sum(axis=3, keepdims=True)
-    weight = weight / np.where(sums > 0, sums, 1.0)
-    if weight.shape[1] == 1:
-        flow = rates[None, :, None, :] * weight[:, 0].transpose(0, 2, 1)[:, None]
-        mean_trip = np.einsum("kam,amn->kmn", draws, p.trip) / rates[:, :, None]
-        trip = np.einsum("pmn,kmn->pkm", weight[:, 0], mean_trip)
-    else:
-        flow = np.einsum("kam,pamn->pknm", draws, weight)
-        trip = np.einsum("kam,pamn,amn->pkm", draws, weight, p.trip) / rates[None]
-    return flow, trip
-
-
-def _levelled(p: Problem, coded: Coded, flow: Floats, rates: Floats) -> Floats:
-    """The flow as dispatch by live state makes it: weights are where it starts, each round moves prompts towards
-    nodes with less work. A replica without weight gets nothing, one that is loading its part of the horizon."""
-    usable = np.maximum(1e-3, 1 - np.minimum(p.ready_in, p.horizon) / p.horizon)
-    queued = np.where(coded.placement, p.work[None], 0.0).sum(axis=2)[:, None] / p.horizon
-    weight = np.where(flow > 0, flow / usable, 0.0)
-    for _ in range(LEVELLING):
-        flow = _to_rates(weight * usable, rates)
-        load = ((flow * p.service).sum(axis=3) + queued) / p.speed
-        weight = weight * (1 / (0.02 + load[..., None])) ** 0.7
-        weight = weight / np.maximum(weight.sum(axis=2, keepdims=True), TINY)
-    return _to_rates(weight * usable, rates)
-
-
-def _to_rates(weight: Floats, rates: Floats) -> Floats:
-    sums = weight.sum(axis=2, keepdims=True)
-    return np.asarray(weight / np.where(sums > 0, sums, 1.0) * rates[None, :, None, :])
-
-
-def _slowing(p: Problem, coded: Coded, flow: Floats) -> Floats:
-    """Seconds a busy prompt takes per second of service at speed 1.0, [plan, draw, n, m]."""
-    share = coded.share[:, None]
-    per_share = np.where(share > 0, 1 / np.where(share > 0, share, 1.0), 0.0)
-    speed = p.speed[None, None, :, None]
-    slow = np.broadcast_to(1 / speed, flow.shape)
-    for _ in range(ROUNDS):
-        rho = flow * p.service * slow
-        bounded = np.minimum(rho, 1e6)
-        busy = bounded / (1 + bounded**BEND) ** (1 / BEND)
-        host = _host_slowing(p, busy)[..., None] / speed
-        load = flow * p.service * host
-        rest = 1 - (load.sum(axis=3, keepdims=True) - load)
-        taken = (busy * share)[..., None, :] * per_share[..., None]
-        most = load[..., None, :] / np.maximum(rest, 1e-3)[..., None]
-        slow = (1 + np.minimum(taken, most).sum(axis=4) - np.minimum(busy, load / np.maximum(rest, 1e-3))) * host
-    return np.asarray(slow)
-
-
-def _host_slowing(p: Problem, busy: Floats) -> Floats:
-    """E[max(1, B/cores)] for a busy node, [plan, draw, n], from busy probabilities [plan, draw, n, m]."""
-    node = 1 - np.prod(1 - np.minimum(busy, 1.0), axis=3)
-    if p.cores >= len(p.nodes):
-        return np.ones_like(node)
-    mean = 1 + node.sum(axis=2, keepdims=True) - node
-    var = (node * (1 - node)).sum(axis=2, keepdims=True) - node * (1 - node)
-    sd = np.sqrt(np.maximum(var, 1e-6))
-    z = (mean - p.cores) / sd
-    over = (mean - p.cores) * ndtr(z) + sd * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
-    return np.asarray(1 + np.maximum(0.0, over) / p.cores)
-
-
-def _queue_wait(p: Problem, part: Floats, rho: Floats, service: Floats) -> Floats:
-    """Mean wait in one replica's queue, s; smooth and finite at every load."""
-    replicas = 1 / np.maximum((part**2).sum(axis=2, keepdims=True), TINY)
-    replicas = np.maximum(1.0, replicas)
-    bounded = np.clip(rho, 1e-9, 1.0)
-    pooled = bounded ** (np.sqrt(2 * (replicas + 1)) - 2) / replicas
-    c = rho * service * (p.burst + p.scv) / 2 * pooled
-    idle = 1 - rho
-    root = np.sqrt(idle * idle + 8 * c / p.horizon)
-    # The second form is the first without its loss of digits when the queue is short.
-    return np.asarray(np.where(idle > 0, 2 * c / (idle + root), p.horizon / 4 * (root - idle)))
-
-
-def _backlog_wait(p: Problem, coded: Coded, part: Floats, rho: Floats, slow: Floats) -> Floats:
-    """Mean extra wait from what is queued already, s."""
-    kept = np.where(coded.placement, p.work[None], 0.0)
-    orphans = p.stray_work + (p.work[None] - kept).sum(axis=1)
-    work = kept[:, None] + orphans[:, None, None, :] * part
-    backlog = work * slow
-    idle = np.maximum(1 - rho, TINY)
-    gone = backlog <= idle * p.horizon
-    return np.asarray(np.where(gone, backlog**2 / (2 * idle * p.horizon), backlog - idle * p.horizon / 2))
-
-
-def _load_wait(p: Problem, coded: Coded) -> Floats:
+def _load_wait(p: Problem, present: Bools) -> Floats:
     """Mean seconds[plan, m] a kind waits for its first replica; 0 when one is ready or an old one can stay on."""
-    present = coded.placement
     spare = p.memory[None] - (present * p.need).sum(axis=2)
     stays = p.ready[None] & (present | (spare[..., None] >= p.need - 1e-9))
     some = np.asarray(stays.any(axis=1))
     first = np.where(present, p.ready_in[None], np.inf).min(axis=1, initial=np.inf)
     first = np.where(some | ~np.isfinite(first), 0.0, first)
     return np.asarray(np.where(first < p.horizon, first**2 / (2 * p.horizon), first - p.horizon / 2))
-
-
-def _joules(p: Problem, coded: Coded, draws: Floats) -> Floats:
-    """Joules above idle per prompt, [plan, draw]: idle power does not depend on the plan."""
-    rates = np.maximum(draws.sum(axis=1), TINY)
-    flow, _ = _flows(p, coded, draws, rates)
-    busy = np.minimum(1.0, (flow * p.service / p.speed[None, None, :, None]).sum(axis=3))
-    return np.asarray((busy * p.watts).sum(axis=2) / rates.sum(axis=1)[None])

@@ -9,13 +9,15 @@ from itertools import combinations
 import numpy as np
 
 from edgewise.domain.plan import Plan
-from edgewise.optimise.estimate import Evaluate
-from edgewise.optimise.problem import Bools, Problem
+from edgewise.optimise.estimate import Evaluate, Score
+from edgewise.optimise.problem import Bools, Floats, Problem
 
 # Beyond this many neighbours a step looks at a random sample of them.
 SAMPLE = 64
 # So many samples in a row without a better neighbour end the search: there is hardly one left.
 MISSES = 4
+# Placements with more places than this have too many neighbours to list.
+LISTED = 120
 LEAST_GAIN = 1e-4
 
 # A plan (weights and shares included) for a placement.
@@ -40,7 +42,6 @@ class Limits:
 @dataclass(frozen=True)
 class Found:
     placement: Bools
-    plan: Plan
     score: float
     evaluated: int
 
@@ -64,47 +65,44 @@ def cover(p: Problem, here: Bools) -> Bools:
     return out
 
 
-def fill_memory(
-    p: Problem, here: Bools, limits: Limits, plan_of: Planner, evaluate: Evaluate, tolerance: float = 0.0
-) -> Found:
+def fill_memory(p: Problem, here: Bools, limits: Limits, score: Score, tolerance: float = 0.0) -> Found:
     """Adds the replica that helps most until none helps or fits. Bounded by the number of places.
 
     tolerance: relative loss at which a replica is still added. Fixed weights see less in a spare replica than
     dispatch by live state does, and one more stands ready when a node dies or demand shifts.
     """
-    best = _score(here, plan_of, evaluate)
+    best = _best([here], score)
     evaluated = 1
     for _ in range(here.size):
         options = [o for o in _adds(p, best.placement) if limits.allow(o)][:SAMPLE]
         if not options:
             break
-        found = _best(options, plan_of, evaluate)
+        found = _best(options, score)
         evaluated += len(options)
         if found.score >= best.score + (tolerance or -LEAST_GAIN) * abs(best.score):
             break
         best = found
-    return Found(best.placement, best.plan, best.score, evaluated)
+    return Found(best.placement, best.score, evaluated)
 
 
 def search(
     p: Problem,
     start: Bools,
     limits: Limits,
-    plan_of: Planner,
-    evaluate: Evaluate,
+    score: Score,
     steps: int,
     rng: np.random.Generator,
 ) -> Found:
     """Steepest descent from `start` over add (evicting what is in the way), drop, move and exchange. Stops at a
     local optimum, after MISSES samples in vain or after `steps` steps, each of at most SAMPLE candidates: counts,
     never wall time."""
-    best = _score(start, plan_of, evaluate)
+    best = _best([start], score)
     evaluated, misses = 1, 0
     for _ in range(steps):
-        options = _sample([o for o in neighbours(p, best.placement) if limits.allow(o)], rng)
+        options = near(p, best.placement, limits, rng)
         if not options:
             break
-        found = _best(options, plan_of, evaluate)
+        found = _best(options, score)
         evaluated += len(options)
         if found.score >= best.score - LEAST_GAIN * abs(best.score):
             misses += 1
@@ -112,7 +110,42 @@ def search(
                 break
             continue
         best, misses = found, 0
-    return Found(best.placement, best.plan, best.score, evaluated)
+    return Found(best.placement, best.score, evaluated)
+
+
+def near(p: Problem, here: Bools, limits: Limits, rng: np.random.Generator) -> list[Bools]:
+    """At most SAMPLE neighbours within the limits: drawn from all of them, or where those are very many, proposed at
+    random for models in proportion to what they wait for."""
+    if here.size > LISTED:
+        return proposals(p, here, limits, rng)
+    return _sample([o for o in neighbours(p, here) if limits.allow(o)], rng)
+
+
+def proposals(p: Problem, here: Bools, limits: Limits, rng: np.random.Generator) -> list[Bools]:
+    """SAMPLE random placements with one replica more, others on its node making way; nobody's last one goes."""
+    count, free = here.sum(axis=0), p.memory - (here * p.need).sum(axis=1)
+    out: list[Bools] = []
+    for n, m, order in zip(
+        rng.integers(len(p.nodes), size=4 * SAMPLE),
+        rng.integers(len(p.models), size=4 * SAMPLE),
+        rng.permuted(np.tile(np.arange(len(p.models)), (4 * SAMPLE, 1)), axis=1),
+        strict=True,
+    ):
+        if here[n, m] or p.banned[n, m] or p.need[m] > p.memory[n] + 1e-9:
+            continue
+        gone, room = [], free[n]
+        for other in order[here[n, order]]:
+            if room >= p.need[m] - 1e-9:
+                break
+            if count[other] > 1 and not limits.fixed[n, other]:
+                gone.append((int(n), int(other)))
+                room += p.need[other]
+        option = _changed(here, gone, [(int(n), int(m))])
+        if room >= p.need[m] - 1e-9 and limits.allow(option):
+            out.append(option)
+        if len(out) == SAMPLE:
+            break
+    return out
 
 
 def neighbours(p: Problem, here: Bools) -> Iterator[Bools]:
@@ -194,12 +227,16 @@ def _sample(options: list[Bools], rng: np.random.Generator) -> list[Bools]:
     return [options[i] for i in picked]
 
 
-def _score(here: Bools, plan_of: Planner, evaluate: Evaluate) -> Found:
-    return _best([here], plan_of, evaluate)
-
-
-def _best(options: Sequence[Bools], plan_of: Planner, evaluate: Evaluate) -> Found:
-    plans = [plan_of(o) for o in options]
-    scores = evaluate(plans).mean(axis=1)
+def _best(options: Sequence[Bools], score: Score) -> Found:
+    scores = score(options)
     at = int(np.argmin(scores))
-    return Found(options[at], plans[at], float(scores[at]), len(options))
+    return Found(options[at], float(scores[at]), len(options))
+
+
+def by_plans(plan_of: Planner, evaluate: Evaluate) -> Score:
+    """Placements scored as whole plans, by a simulator for one."""
+
+    def score(here: Sequence[Bools]) -> Floats:
+        return np.asarray(evaluate([plan_of(one) for one in here]).mean(axis=1))
+
+    return score

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.domain.cluster import NodeSpec, ReplicaState
+from edgewise.domain.cluster import Network, NodeSpec, ReplicaState
 from edgewise.domain.model import ModelSpec
 from edgewise.domain.observation import Observation
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,42 @@ class Prices:
 
 
 @dataclass(frozen=True)
+class Links:
+    """The network seen from access nodes; its table is made when somebody asks, as a large cluster's would be large
+    (2,000 × 50 × 2,000 numbers)."""
+
+    network: Network
+    access: tuple[str, ...]
+    models: tuple[ModelSpec, ...]
+    nodes: tuple[str, ...]
+
+    @cached_property
+    def trip(self) -> Floats:
+        """Network s[a, m, n] of one prompt of m that enters at a and is served at n."""
+        at_access = {name: i for i, name in enumerate(self.access)}
+        at_node = {name: i for i, name in enumerate(self.nodes)}
+        sizes = [(m.request_kib, m.response_kib) for m in self.models]
+        plain = np.array([self.network.round_trip_s("", "-", *kib) for kib in sizes])
+        trip = np.tile(plain[None, :, None], (len(self.access), 1, len(self.nodes)))
+        for pair in reversed(self.network.pairs):  # of two entries for a pair the first counts
+            row = [self.network.round_trip_s(pair.a, pair.b, *kib) for kib in sizes]
+            for a, b in ((pair.a, pair.b), (pair.b, pair.a)):
+                if a in at_access and b in at_node:
+                    trip[at_access[a], :, at_node[b]] = row
+        for name, i in at_access.items():
+            if name in at_node:
+                trip[i, :, at_node[name]] = 0.0
+        return np.asarray(trip)
+
+
+@dataclass(frozen=True)
 class Problem:
     """N alive nodes, M catalogue models, A access nodes; arrays are indexed in the order of these names.
 
     memory, speed: per node, GiB and relative. need: GiB per replica. service: mean seconds at speed 1.0, alone.
     scv: squared coefficient of variation of service (1 where a model's prompts share the processor). burst: index of
     dispersion of arrivals (1: Poisson; recorded traces have 2 to 10 in windows of a slot). load: mean
-    seconds a load takes. ideal: mean latency alone on the fastest node, s. trip[a, m, n]: network s of one prompt.
+    seconds a load takes. ideal: mean latency alone on the fastest node, s. links: `trip[a, m, n]`, network s.
     ready, held, fixed[n, m]: ready now; counted as there (ready or loading); never to be evicted (loading).
     banned[n, m]: a load failed there and is not tried again. ready_in[n, m]: seconds until a replica there could
     serve. work[n, m]: expected service queued there, s at speed 1.0. count[n, m]: prompts queued or running there.
@@ -55,7 +86,7 @@ class Problem:
     load: Floats
     deadline: Floats
     ideal: Floats
-    trip: Floats
+    links: Links
     ready: Bools
     held: Bools
     fixed: Bools
@@ -68,6 +99,10 @@ class Problem:
     cores: float
     horizon: float
     prices: Prices
+
+    @property
+    def trip(self) -> Floats:
+        return self.links.trip
 
     @property
     def capacity(self) -> float:
@@ -116,13 +151,12 @@ def problem(observation: Observation, prices: Prices) -> Problem:
         if f.model in at_model:
             waiting[at_model[f.model]] += max(0, f.waiting)
             stray[at_model[f.model]] += max(0, f.waiting) * service[at_model[f.model]]
-    memory = np.array([_budget(observation, n) for n in nodes])
     cores = float("inf") if observation.host_cores is None else max(0.1, observation.host_cores)
     return Problem(
         nodes=tuple(at_node),
         models=tuple(at_model),
         access=access,
-        memory=memory,
+        memory=_budgets(observation, nodes),
         speed=np.array([max(1e-3, n.speed) for n in nodes]),
         watts=np.array([max(0.0, n.busy_w - n.idle_w) for n in nodes]),
         need=np.array([m.memory_gib for m in models]),
@@ -132,7 +166,7 @@ def problem(observation: Observation, prices: Prices) -> Problem:
         load=load,
         deadline=np.array([m.deadline_s for m in models]),
         ideal=_ideal(observation, models),
-        trip=_trips(observation, access, models, nodes),
+        links=Links(observation.network, access, models, tuple(at_node)),
         ready=ready,
         held=held,
         fixed=fixed,
@@ -148,37 +182,27 @@ def problem(observation: Observation, prices: Prices) -> Problem:
     )
 
 
-def _budget(observation: Observation, node: NodeSpec) -> float:
+def _budgets(observation: Observation, nodes: Sequence[NodeSpec]) -> Floats:
     # A node may say it has less than its spec; it never gets more.
-    said = [f.memory_gib for f in observation.cluster.nodes if f.node == node.id and f.memory_gib > 0]
-    return min([node.memory_gib, *said])
+    said = {n.id: n.memory_gib for n in nodes}
+    for f in observation.cluster.nodes:
+        if f.node in said and f.memory_gib > 0:
+            said[f.node] = min(said[f.node], f.memory_gib)
+    return np.array([said[n.id] for n in nodes])
 
 
 def _ideal(observation: Observation, models: Sequence[ModelSpec]) -> Floats:
+    """Mean latency [M] alone on the fastest node, the network averaged over access nodes."""
     fastest = max(observation.node_specs, key=lambda n: n.speed)
+    network, names = observation.network, [n.id for n in observation.node_specs]
+    special = {pair.b if pair.a == fastest.id else pair.a for pair in network.pairs if fastest.id in (pair.a, pair.b)}
     rows = []
     for m in models:
+        kib = (m.request_kib, m.response_kib)
+        usual = network.round_trip_s("", "-", *kib)
         trips = [
-            observation.network.round_trip_s(n.id, fastest.id, m.request_kib, m.response_kib)
-            for n in observation.node_specs
+            network.round_trip_s(name, fastest.id, *kib) if name == fastest.id or name in special else usual
+            for name in names
         ]
         rows.append(max(1e-6, m.mean_service_s) / fastest.speed + sum(trips) / len(trips))
     return np.array(rows)
-
-
-def _trips(
-    observation: Observation, access: Sequence[str], models: Sequence[ModelSpec], nodes: Sequence[NodeSpec]
-) -> Floats:
-    network = observation.network
-    # Most clusters have one kind of link; a table of the pairs that differ saves A·M·N look-ups.
-    special = {frozenset((p.a, p.b)) for p in network.pairs}
-    plain = [network.round_trip_s("", "-", m.request_kib, m.response_kib) for m in models]
-    trip = np.empty((len(access), len(models), len(nodes)))
-    trip[:] = np.array(plain)[None, :, None]
-    for i, a in enumerate(access):
-        for k, n in enumerate(nodes):
-            if a == n.id:
-                trip[i, :, k] = 0.0
-            elif special and frozenset((a, n.id)) in special:
-                trip[i, :, k] = [network.round_trip_s(a, n.id, m.request_kib, m.response_kib) for m in models]
-    return trip

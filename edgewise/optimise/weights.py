@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgewise.domain.plan import ANY, Plan, ReplicaGoal, Role, Route, Share, Source
+from edgewise.optimise.filling import fill_all, fill_model
 from edgewise.optimise.problem import Bools, Floats, Problem
 
 SWEEPS = 3
@@ -16,34 +17,36 @@ LARGEST_RATIO = 50.0
 def fill(level: Floats, capacity: Floats, work: float) -> Floats:
     """How `work` spreads over bins of `capacity` already filled to `level·capacity`, so that the highest
     resulting level is least (water-filling). Returns the work put into each bin; sums to `work`."""
-    order = np.argsort(level, kind="stable")
-    caps, levels = np.cumsum(capacity[order]), level[order]
-    used = np.cumsum(capacity[order] * levels)
-    # Water over the k lowest bins stands at (work + Σ c·l) / Σ c; the right k is the last whose own level is below.
-    heights = (work + used) / caps
-    k = int(np.nonzero(heights >= levels - 1e-15)[0][-1])
-    return np.asarray(np.maximum(0.0, heights[k] - level) * capacity)
+    put = np.zeros(len(level))
+    fill_model(np.arange(len(level)), put, level, capacity, work)
+    return put
 
 
 def route_weights(p: Problem, placement: Bools, rates: Floats) -> Floats:
     """Weights[n, m], each model's summing to 1 over its replicas: work is spread so that node utilisations are
     levelled (what is queued counts), largest kinds first, refined in a few sweeps. rates[m]: prompts per second."""
-    work = np.maximum(rates, 1e-9) * p.service
-    put = np.zeros(placement.shape)
-    # What is queued there already takes its part of the horizon.
-    queued = np.where(placement, p.work, 0.0).sum(axis=1) / p.horizon
-    for _ in range(SWEEPS):
-        for m in np.argsort(-work, kind="stable"):
-            at = np.nonzero(placement[:, m])[0]
-            if at.size:
-                put[:, m] = 0.0
-                busy = (queued + put.sum(axis=1))[at]
-                put[at, m] = fill(busy / p.speed[at], p.speed[at], float(work[m]))
+    put, _ = levelled(p, placement, rates, SWEEPS)
     total = put.sum(axis=0)
     weights = np.where(placement, put / np.where(total > 0, total, 1.0), 0.0)
     weights = np.where(placement, np.maximum(weights, LEAST_WEIGHT), 0.0)
     sums = weights.sum(axis=0)
     return np.asarray(weights / np.where(sums > 0, sums, 1.0))
+
+
+def levelled(
+    p: Problem, placement: Bools, rates: Floats, sweeps: int, settled: float = -1.0
+) -> tuple[Floats, Floats]:
+    """(work put on [n, m], level [n]: work per speed) of water-filled routing; what is queued at a replica takes its
+    part of the horizon. settled: relative change of the highest level at which sweeps stop before their number."""
+    work = np.maximum(rates, 1e-9) * p.service
+    model, node = np.nonzero(placement.T)
+    starts = np.searchsorted(model, np.arange(len(work) + 1)).astype(np.int64)
+    level = np.where(placement, p.work, 0.0).sum(axis=1) / p.horizon / p.speed
+    flat = np.zeros(len(node))
+    fill_all(starts, node, np.argsort(-work, kind="stable"), work, p.speed, level, flat, sweeps, settled)
+    put = np.zeros(placement.shape)
+    put[node, model] = flat
+    return put, level
 
 
 def node_shares(p: Problem, placement: Bools, power: float) -> Floats:

@@ -22,7 +22,7 @@ WITH_MEMORY: Final[dict[str, Any]] = _COMMON
 KERNEL: Final[dict[str, Any]] = {**_COMMON, "_nrt": False}
 INLINE: Final[dict[str, Any]] = {**KERNEL, "forceinline": True}
 
-FOLDERS: Final = ("policy", "twin")
+FOLDERS: Final = ("policy", "twin", "optimise")
 
 
 def source_hash() -> str:

@@ -6,7 +6,12 @@ import importlib
 
 from edgewise.policy.kernel import use_kernel_cache
 
-MODULES = ("edgewise.policy.dispatch", "edgewise.policy.share", "edgewise.twin.precompile")
+MODULES = (
+    "edgewise.policy.dispatch",
+    "edgewise.policy.share",
+    "edgewise.twin.precompile",
+    "edgewise.optimise.precompile",
+)
 
 
 def main() -> None:

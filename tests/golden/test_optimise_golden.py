@@ -10,7 +10,7 @@ from edgewise.domain.model import ModelSpec, Task
 from edgewise.domain.observation import ReplicaLoad
 from edgewise.domain.plan import ANY, Route, Share
 from edgewise.domain.world import World
-from edgewise.optimise.estimate import encode, estimate, evaluator, latencies
+from edgewise.optimise.estimate import encode, estimate, evaluator, latencies, scorer
 from edgewise.optimise.placement import Limits, cover, fill_memory, search
 from edgewise.optimise.problem import Prices, Problem, problem
 from edgewise.optimise.weights import fill, make_plan, node_shares, placed, route_weights
@@ -188,13 +188,23 @@ def best(w: World, rates: list[float], held: list[tuple[str, str]], most: int | 
     p = problem(o, Prices(alpha=1.0, beta=beta))
     at = draw(p, *rates)
 
-    def plan_for(here):  # type: ignore[no-untyped-def]
-        return make_plan(p, here, np.array(rates), 1.0, "x", (0, 1))
-
     limits = Limits(p.held, p.fixed, most)
-    evaluate = evaluator(p, at)
-    start = fill_memory(p, cover(p, p.held), limits, plan_for, evaluate)
-    return p, search(p, start.placement, limits, plan_for, evaluate, 30, np.random.default_rng(0))
+    score = scorer(p, at, np.array(rates))
+    start = fill_memory(p, cover(p, p.held), limits, score)
+    return p, search(p, start.placement, limits, score, 30, np.random.default_rng(0))
+
+
+def test_placements_score_as_the_plans_made_of_them() -> None:
+    w = world(3, spec("a", 1.0), spec("b", 2.0), spec("c", 4.0, load_s=40.0), memory_gib=3.0, cores=2.5)
+    loads = (ReplicaLoad("n0", "a", 5, 1, 9.0), ReplicaLoad("n1", "b", 2, 1, 4.0))
+    o = observe(w, states={("n0", "a"): READY, ("n1", "b"): READY}, settings=load_settings(), loads=loads)
+    p = problem(o, Prices(alpha=1.0, beta=0.02, gamma=0.1))
+    rates = np.array([0.4, 0.2, 0.05])
+    at = np.concatenate([draw(p, *rates), draw(p, *(rates * 1.5)), draw(p, *(rates * 8))])
+    rng = np.random.default_rng(0)
+    here = [rng.random((3, 3)) < 0.6 for _ in range(20)]
+    plans = [make_plan(p, h, rates, 1.0, "x", (0, 1)) for h in here]
+    assert scorer(p, at, rates)(here) == pytest.approx(evaluator(p, at)(plans).mean(axis=1), rel=1e-3)
 
 
 def test_three_places_go_to_the_kind_with_the_demand() -> None:
