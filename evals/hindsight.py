@@ -1,4 +1,4 @@
-"""The product's hindsight in the twin: each decision again, on the prompts that really came and what they really took."""
+"""The product's hindsight in the twin: each decision again, on the prompts that came and what they took."""
 
 from __future__ import annotations
 

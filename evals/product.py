@@ -7,6 +7,7 @@ thinks in the background.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 
 from agents.deployer import arrange as deploy
@@ -27,6 +28,15 @@ WINDOW_SLOTS = 2  # of demand and latency figures
 FORESIGHT_SLOTS = 5  # whose arrivals a clairvoyant takes for the demand it sees
 
 
+HINDSIGHT = "EDGEWISE_HINDSIGHT"
+
+
+def hindsight_asked() -> bool:
+    """An evaluation keeps the ledger when it is told to (`--hindsight`); a live controller unless it is told not
+    to."""
+    return os.environ.get(HINDSIGHT, "").lower() in ("1", "true", "yes", "on")
+
+
 def settings_of(where: Setting) -> Settings:
     """The product's defaults at the scenario's cadence."""
     s = where.scenario
@@ -35,6 +45,7 @@ def settings_of(where: Setting) -> Settings:
         epoch_slots=s.epoch_slots,
         window_s=WINDOW_SLOTS * s.slot_s,
         stale_after_s=max(15.0, s.slot_s),
+        hindsight=hindsight_asked(),
     )
 
 
@@ -56,8 +67,8 @@ def clairvoyant_settings_of(where: Setting) -> Settings:
 @dataclass(slots=True)
 class Product:
     """Decides each slot and plans each epoch, or when something urgent happens. clairvoyant: with the true future for
-    forecast and draws: what will come counts as demand, and plans are scored by running the true world on. books: keeps
-    the hindsight ledger, and lets it act; None: none is kept."""
+    forecast and draws: what will come counts as demand, and plans are scored by running the true world on. books:
+    keeps the hindsight ledger, and lets it act; None: none is kept."""
 
     where: Setting
     settings: Settings

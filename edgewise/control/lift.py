@@ -1,8 +1,8 @@
 """What those who propose plans are worth, and when they are demoted for being worth less than nothing.
 
-The language model is held against the optimiser, at once by what is predicted and later by hindsight; one that has no
-lift is not asked for some epochs. The optimiser and past cases cannot be done without: whose accepted plans keep doing
-worse than what they replaced must win by so much more.
+The language model is held against the optimiser, at once by what is predicted and later by hindsight; one that has
+no lift is not asked for some epochs. The optimiser and past cases cannot be done without: whose accepted plans keep
+doing worse than what they replaced must win by so much more.
 """
 
 from __future__ import annotations
