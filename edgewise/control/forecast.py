@@ -28,7 +28,7 @@ MOST_DISPERSION = 50.0
 SHIFT_LEARNS, SHIFT_MOST = 0.3, 10.0
 # Of what a rate is above its usual, at least so much is expected to last over a planning horizon: bursts end, shifts
 # stay. The less a kind comes in bursts, the more it is.
-LASTING = 0.3
+LASTING = 0.5
 # The usual rate is the mean of what was seen since it last changed for good, of up to so many windows.
 USUAL_CONSTANT = 60.0
 # It changed for good when the mean over so many windows is off by so many standard deviations of a whole kind's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -16,7 +17,8 @@ from evals.scenario_file import load_scenario
 from evals.simulate import simulate
 from evals.suite import ci
 from evals.suite.plots_hindsight import scatter, section
-from tests.support.control_world import SD_HEAVY, Loop, observe, rates, seven
+from graphs.controller import Controller
+from tests.support.control_world import LARGE_HEAVY, SD_HEAVY, Loop, observe, rates, seven
 from tools.history import RunHistory
 from tools.rundir import decision_of, decision_row
 
@@ -89,10 +91,6 @@ class Recorded:
 async def test_a_live_controller_writes_hindsight_into_its_records(tmp_path: Path) -> None:
     loop = Loop(tmp_path)
     history = Recorded(loop)
-    from dataclasses import replace
-
-    from graphs.controller import Controller
-
     ports = replace(loop.controller._ports, history=history)
     loop.controller = Controller(
         ports, loop.world, loop.settings, loop.controller.mode, tmp_path / "checkpoints.sqlite", "run"
@@ -102,7 +100,9 @@ async def test_a_live_controller_writes_hindsight_into_its_records(tmp_path: Pat
         looking = loop.controller._looking
         assert looking is not None
         seen = []
-        for _ in range(60):
+        for slot in range(60):
+            if slot == 6:
+                loop.rate = rates(loop.world, LARGE_HEAVY, 0.7)  # now there is something to weigh
             await loop.slots(1)
             if looking.task is not None:
                 await looking.task
