@@ -179,6 +179,8 @@ command(cli, "simulate", "edgewise simulate paper7 --policy edgewise --json")(si
 @click.option("--out", type=_PATH, help="Folder of reports and runs. Default: runs/eval-SCENARIO.")
 @click.option("--jobs", type=int, help="Runs at a time. Default: the cores this process may use.")
 @click.option("--ci", is_flag=True, help="The short run that guards against regressions.")
+@click.option("--forecast", is_flag=True, help="Only the demand forecast, against plain ones, on the same prompts.")
+@click.option("--hindsight", is_flag=True, help="Keep the product's hindsight ledger and let it act; in the report.")
 def evaluate(
     scenario: str | None,
     policies: str | None,
@@ -187,6 +189,8 @@ def evaluate(
     out: Path | None,
     jobs: int | None,
     ci: bool,
+    forecast: bool,
+    hindsight: bool,
     json: bool,
 ) -> int:
     """Compare policies on the same prompts in the digital twin. SCENARIO: a name or file, or several with commas
@@ -194,7 +198,16 @@ def evaluate(
     from edgewise.compose.evaluate import EvalOptions, passed
     from edgewise.compose.evaluate import evaluate as run
 
-    document = run(EvalOptions(scenario, policies=policies, seeds=seeds, alphas=alphas, out=out, jobs=jobs, ci=ci))
+    if forecast:
+        from edgewise.compose.backtest import print_backtest, run_backtest
+
+        found = run_backtest(scenario, seeds, out)
+        emit(found) if json else print_backtest(found)
+        return 0
+    options = EvalOptions(
+        scenario, policies=policies, seeds=seeds, alphas=alphas, out=out, jobs=jobs, ci=ci, hindsight=hindsight
+    )
+    document = run(options)
     if json:
         emit(document)
     return 0 if passed(document) else 1

@@ -21,6 +21,7 @@ from edgewise.policy import dispatch
 from edgewise.twin.arrays import FIXED, LOCAL, ON_DEMAND, Rules
 from edgewise.twin.demand import Bools, Floats
 from edgewise.twin.run import Controller, Twin
+from evals.hindsight import Books
 from evals.placed import SlotWeights, offline
 from evals.product import Product, clairvoyant_settings_of, settings_of
 from evals.setting import Setting
@@ -162,8 +163,9 @@ def _marginal(s: Setting, eager: float) -> Prepared:
 
 def _edgewise(s: Setting, _: float) -> Prepared:
     """The product's controller at the optimiser rung, with its marginal-cost dispatch."""
-    settings = settings_of(s)
-    return Prepared(product_rules(settings, s.scenario.shedding), Product(s, settings))
+    chosen = settings_of(s)
+    books = Books(s.arrivals.demand, chosen) if chosen.hindsight else None
+    return Prepared(product_rules(chosen, s.scenario.shedding), Product(s, chosen, books=books))
 
 
 def _clairvoyant(s: Setting, _: float) -> Prepared:

@@ -7,6 +7,7 @@ thinks in the background.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 
 from agents.deployer import arrange as deploy
@@ -19,11 +20,21 @@ from edgewise.settings import Settings, load_settings
 from edgewise.twin.plans import arrange
 from edgewise.twin.run import Twin
 from evals.foresight import Foresight
+from evals.hindsight import Books
 from evals.observe import observe
 from evals.setting import Setting
 
 WINDOW_SLOTS = 2  # of demand and latency figures
 FORESIGHT_SLOTS = 5  # whose arrivals a clairvoyant takes for the demand it sees
+
+
+HINDSIGHT = "EDGEWISE_HINDSIGHT"
+
+
+def hindsight_asked() -> bool:
+    """An evaluation keeps the ledger when it is told to (`--hindsight`); a live controller unless it is told not
+    to."""
+    return os.environ.get(HINDSIGHT, "").lower() in ("1", "true", "yes", "on")
 
 
 def settings_of(where: Setting) -> Settings:
@@ -34,6 +45,7 @@ def settings_of(where: Setting) -> Settings:
         epoch_slots=s.epoch_slots,
         window_s=WINDOW_SLOTS * s.slot_s,
         stale_after_s=max(15.0, s.slot_s),
+        hindsight=hindsight_asked(),
     )
 
 
@@ -55,23 +67,29 @@ def clairvoyant_settings_of(where: Setting) -> Settings:
 @dataclass(slots=True)
 class Product:
     """Decides each slot and plans each epoch, or when something urgent happens. clairvoyant: with the true future for
-    forecast and draws: what will come counts as demand, and plans are scored by running the true world on."""
+    forecast and draws: what will come counts as demand, and plans are scored by running the true world on. books:
+    keeps the hindsight ledger, and lets it act; None: none is kept."""
 
     where: Setting
     settings: Settings
     clairvoyant: bool = False
     carry: Carry = field(default_factory=Carry)
     decisions: list[Decision] = field(default_factory=list)
+    books: Books | None = None
 
     def slot(self, twin: Twin, number: int) -> None:
         ahead_s = FORESIGHT_SLOTS * self.settings.slot_s if self.clairvoyant else 0.0
         observation = observe(self.where, twin, number, self.settings.window_s, ahead_s)
         self.carry = take_result(self.carry, number, self.settings)
+        if self.books is not None:
+            self.carry = self.books.close(self.carry, observation.at_s, number)
         job = take(ticket(self.carry, number, Mode.ACTIVE), observation)
         future = Foresight(twin, self.where) if self.clairvoyant else None
         decision = decide(job, self.settings, deploy, future)
         self.decisions.append(decision)
         self.carry = after(self.carry, job, decision)
+        if self.books is not None:
+            self.books.note(job, decision)
         if planning_due(self.carry, job, decision, self.settings):
             self.carry = start_planning(self.carry, decision)
             result_id = f"e-{self.carry.epochs:06d}"

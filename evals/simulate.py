@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edgewise.control.regret import Ledger, entries
 from edgewise.domain.measures import CODES, Floats, Ints, PromptColumns, counted_latencies, figures
 from edgewise.domain.records import PromptStatus
 from edgewise.twin.arrays import COMPLETED, DRAIN, EVENTS, LOAD, LOG_ROWS, READY_ROW, SHED, UNLOAD
 from edgewise.twin.run import Ended, Twin, run
+from evals.hindsight import Books
 from evals.policies import TABLE, policy_of
 from evals.scenario import Scenario
 from evals.setting import Setting, setting
@@ -54,7 +56,8 @@ class ReplicaTable(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Simulated:
     """What a run gave. end_s: when the last answer was back, run seconds; knob: the value a tuned policy ran with;
-    events: of the twin; notes: what a reader must know of where the prompts came from."""
+    events: of the twin; notes: what a reader must know of where the prompts came from. hindsight: the product's
+    ledger, where it kept one."""
 
     scenario: Scenario
     policy: str
@@ -66,6 +69,7 @@ class Simulated:
     knob: float
     events: int
     notes: tuple[str, ...]
+    hindsight: Ledger = ()
 
 
 def simulate(scenario: Scenario, policy: str, seed: int | None = None) -> Simulated:
@@ -85,7 +89,14 @@ def run_policy(where: Setting, policy: str, knob: float) -> Simulated:
     twin = where.twin(prepared.rules)
     scenario = where.scenario
     ended = run(twin, prepared.controller, scenario.slot_s, GIVE_UP * scenario.duration_s)
-    return _result(where, policy, knob, twin, ended, len(getattr(prepared.controller, "decisions", ())))
+    made = _result(where, policy, knob, twin, ended, len(getattr(prepared.controller, "decisions", ())))
+    books = getattr(prepared.controller, "books", None)
+    return made if books is None else replace(made, hindsight=ledger_of(books))
+
+
+def ledger_of(books: Books) -> Ledger:
+    """All lines of a run; the controller itself forgets old ones."""
+    return tuple(line for decision, seen in books.found for line in entries(decision, seen))
 
 
 def _result(where: Setting, policy: str, knob: float, twin: Twin, ended: Ended, decisions: int) -> Simulated:

@@ -12,12 +12,22 @@ from typing import Any
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from edgewise.control.actuator import Actuator
-from edgewise.control.carry import Carry, after, incumbent_of, planning_due, start_planning, take_result, ticket
+from edgewise.control.carry import (
+    Carry,
+    after,
+    incumbent_of,
+    looked_back,
+    planning_due,
+    start_planning,
+    take_result,
+    ticket,
+)
 from edgewise.control.decide import hold
 from edgewise.control.intake import take
+from edgewise.control.regret import Ledger, entries, measured
 from edgewise.control.state import EpochResult, Job, Ticket
 from edgewise.control.summaries import summarise
-from edgewise.domain.decision import Decision, Mode
+from edgewise.domain.decision import Decision, Hindsight, Mode, Realised
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
@@ -26,6 +36,7 @@ from edgewise.settings import Settings
 from graphs import epoch, slot
 from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
+from graphs.hindsight import LookingBack
 from graphs.ports import Ports
 from graphs.state import dump, read
 
@@ -62,6 +73,8 @@ class Controller:
         )
         self._doors = Doors(ports, self.actuator, world, settings, run_id)
         self._carry = Carry()
+        kept = ports.history is not None and settings.hindsight
+        self._looking = LookingBack(ports.history, settings, self._seen) if ports.history and kept else None
         self._stop = asyncio.Event()
         self._epoch: asyncio.Task[None] | None = None
         self._epoch_due = False
@@ -70,6 +83,11 @@ class Controller:
     @property
     def mode(self) -> Mode:
         return self._mode
+
+    @property
+    def realised(self) -> dict[str, Realised]:
+        """Outcomes of recent decisions, by id."""
+        return {d.id: d.realised for d in self._doors.decisions if d.realised is not None}
 
     def set_mode(self, mode: Mode) -> None:
         """Takes effect with the next decision; leaving `active` stops acting at once."""
@@ -92,7 +110,8 @@ class Controller:
             try:
                 await self._slots(_Graphs(self._doors, saver))
             finally:
-                tasks = [t for t in (acting, self._epoch) if t is not None]
+                looking = self._looking.task if self._looking is not None else None
+                tasks = [t for t in (acting, self._epoch, looking) if t is not None]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,6 +147,7 @@ class Controller:
         plan = self._carry.plan or (decision.plan if decision else None)
         o = job.observation
         self.latest = ControllerState(number, o.epoch, mode, plan, o, decision, decision.notes if decision else notes)
+        self._look_back(job, decision)
         if mode is not Mode.OFF:
             self._start_epoch(job, decision, graphs)
 
@@ -148,6 +168,26 @@ class Controller:
         with contextlib.suppress(EdgewiseError):
             await self._doors.record(job, decision)
         return job, decision
+
+    def _look_back(self, job: Job, decision: Decision | None) -> None:
+        """Past decisions by hindsight, in the background; by what was measured where prompts are not recorded."""
+        known, self._doors.measured = self._doors.measured, []
+        if self._looking is not None:
+            if decision is not None:
+                self._looking.note(job, decision)
+            self._looking.start(self._ports.clock.now_s())
+            return
+        for d in known if self._settings.hindsight else ():
+            if d.realised is not None:
+                self._learn(d, measured(d, d.realised))
+
+    async def _seen(self, decision: Decision, hindsight: Hindsight) -> None:
+        self._learn(decision, entries(decision, hindsight))
+        await self._doors.seen(decision, hindsight)
+
+    def _learn(self, decision: Decision, lines: Ledger) -> None:
+        if decision.mode is Mode.ACTIVE:
+            self._carry = looked_back(self._carry, decision, lines, self.latest.slot, self._settings)
 
     def _start_epoch(self, job: Job, decision: Decision | None, graphs: _Graphs) -> None:
         """Start the planner in the background when it is time; one at a time."""

@@ -18,7 +18,7 @@ from edgewise.control.situation import describe, situation
 from edgewise.control.state import EpochResult, Job, Ticket
 from edgewise.control.summaries import ideals, summarise
 from edgewise.control.transitions import settle
-from edgewise.domain.decision import Decision, LlmUse, Mode, Rung
+from edgewise.domain.decision import Decision, Hindsight, LlmUse, Mode, Realised, Rung
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
 from edgewise.domain.plan import Change, ChangeKind
@@ -44,6 +44,7 @@ class Doors:
         self.ask_llm = ports.chat is not None
         self.decisions: deque[Decision] = deque(maxlen=KEPT)
         self.slots: deque[SlotSummary] = deque(maxlen=KEPT)
+        self.measured: list[Decision] = []  # since the controller last took them
 
     async def observe(self, ticket: Ticket) -> Observation:
         """Cluster and telemetry read now; a door that fails leaves the last facts, which show their age."""
@@ -127,9 +128,19 @@ class Doors:
             measured = outcome(span, ideal_s, self.settings.alpha, self.settings.slot_s)
             done = replace(d, realised=realise(span, measured), changes=settle(d, self._actuator.seen))
             self.decisions[self.decisions.index(d)] = done
+            self.measured.append(done)
             await self._try("journal", self._ports.journal.decision(done), notes)
             if measured is not None and d.mode is Mode.ACTIVE and _worth_a_case(d):
                 await self._try("memory", self._ports.memory.score(self._case_id(d), measured), notes)
+
+    async def seen(self, decision: Decision, hindsight: Hindsight) -> None:
+        """What hindsight says of a decision, into its record."""
+        for i, d in enumerate(self.decisions):
+            if d.id == decision.id:
+                known = d.realised or Realised(0, 0, None, None)
+                self.decisions[i] = replace(d, realised=replace(known, hindsight=hindsight))
+                await self._try("journal", self._ports.journal.decision(self.decisions[i]), [])
+                return
 
     def _case_id(self, decision: Decision) -> str:
         return f"{self._run}-{decision.id}"

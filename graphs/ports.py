@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgewise.control.ports import ChatModel, Clock, Cluster, Journal, Memory, Router, Telemetry
+from edgewise.control.ports import ChatModel, Clock, Cluster, History, Journal, Memory, Router, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """chat: None when no language model is configured."""
+    """chat: None when no language model is configured. history: None where prompts are not recorded; then decisions
+    are judged by what was measured alone."""
 
     cluster: Cluster
     telemetry: Telemetry
@@ -18,3 +19,4 @@ class Ports:
     memory: Memory
     clock: Clock
     chat: ChatModel | None = None
+    history: History | None = None

@@ -174,6 +174,8 @@ def decision_row(decision: Decision) -> dict[str, Any]:
     }
     if decision.realised is not None:
         row["realised"] = to_plain(decision.realised)
+        if decision.realised.hindsight is None:
+            del row["realised"]["hindsight"]
     return row
 
 

@@ -201,3 +201,37 @@ def candidates_figure(row: DecisionRow) -> go.Figure:
     figure.update_xaxes(title="predicted objective, 95 % interval (lower is better)")
     figure.update_yaxes(range=[len(figure.data) - 0.5, -0.7])
     return _layout(figure, 110 + 50 * max(1, len(row.candidates)), showlegend=False)
+
+
+def hindsight_figure(rows: Sequence[DecisionRow], picked: str) -> go.Figure | None:
+    """A point for each plan that was run again on the prompts that came; None while there is none."""
+    figure = go.Figure()
+    points = [
+        (row, x) for row in rows if row.realised and row.realised.hindsight for x in row.realised.hindsight.plans[1:]
+    ]
+    if not points:
+        return None
+    for source in sorted({x.source for _, x in points}):
+        mine = [(row, x) for row, x in points if x.source == source]
+        figure.add_scatter(
+            x=[_cut(x.predicted_gain) for _, x in mine],
+            y=[_cut(x.gain) for _, x in mine],
+            mode="markers",
+            name=source,
+            customdata=[row.id for row, _ in mine],
+            marker={
+                "color": RUNGS.get(source, OTHER),
+                "size": [14 if row.id == picked else 8 for row, _ in mine],
+                "symbol": ["circle" if row.accepted and x.plan == row.chosen else "circle-open" for row, x in mine],
+            },
+            hovertemplate="%{customdata}: predicted %{x:+.1%}, in hindsight %{y:+.1%}<extra></extra>",
+        )
+    figure.add_shape(type="line", x0=-1, y0=-1, x1=1, y1=1, line={"dash": "dash", "width": 1, "color": OTHER})
+    figure.update_xaxes(title="predicted gain", tickformat="+.0%", range=[-1.05, 1.05])
+    figure.update_yaxes(title="gain in hindsight", tickformat="+.0%", range=[-1.05, 1.05])
+    return _layout(figure, 320)
+
+
+def _cut(gain: float) -> float:
+    """Gains of plans in deep overload have no end; the picture has."""
+    return max(-1.0, min(1.0, gain))

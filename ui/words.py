@@ -102,6 +102,16 @@ def realised_line(realised: RealisedRow | None) -> str:
     return f"{realised.completed} prompts in {realised.slots} slots · mean latency {mean}{objective}"
 
 
+def hindsight_lines(realised: RealisedRow | None) -> list[str]:
+    """For each plan that was run again: what was predicted of it, and what came; empty before that."""
+    if realised is None or realised.hindsight is None:
+        return []
+    return [
+        f"{x.source}: predicted {percent(x.predicted_gain)}, in hindsight {percent(x.gain)}"
+        for x in realised.hindsight.plans[1:]
+    ]
+
+
 def plan_diff(old: Plan | None, new: Plan | None) -> list[str]:
     """What the new plan wants other than the old: replicas, roles, routes, shares, as readable lines."""
     if new is None or old is None or old.id == new.id:

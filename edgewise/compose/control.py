@@ -37,6 +37,7 @@ from memory.chroma import ChromaMemory
 from serving.control_api.app import create_app
 from serving.control_api.server import bind, serve
 from tools.clock import RunClock
+from tools.history import RunHistory
 from tools.journal import RunJournal
 from tools.local import LocalCluster, NodeHandle
 from tools.router import HttpRouter
@@ -116,6 +117,7 @@ class _Parts:
             observation=latest.observation,
             cluster=actuator.facts or no_cluster(now_s),
             telemetry=actuator.figures or no_telemetry(now_s),
+            realised=self.controller.realised,
         )
 
 
@@ -148,7 +150,7 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     memory = ChromaMemory(run / MEMORY)
     await memory.start()
     stack.push_async_callback(memory.aclose)
-    ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run))
+    ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run), RunHistory(run))
     if ports.chat is not None:
         stack.push_async_callback(ports.chat.aclose)
     await stack.enter_async_context(_nodes_kept_known(router, cluster.urls))

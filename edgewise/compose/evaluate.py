@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from edgewise.domain.errors import BadInput
+from evals.product import HINDSIGHT
 from evals.scenario import Scenario
 from evals.scenario_file import load_scenario
 from evals.suite import ci, sweep
@@ -31,7 +32,7 @@ NOT_BY_DEFAULT = frozenset({"edgewise-llm"})  # needs a language model
 class EvalOptions:
     """scenario: a name or file, or several with commas between. policies: with commas between, None: all that need
     no language model. alphas: weights of fairness to run the product at as well. seeds, out, jobs None: the
-    default. ci: the short run with its guards; scenario is then its own."""
+    default. ci: the short run with its guards; scenario is then its own. hindsight: the product keeps its ledger."""
 
     scenario: str | None
     policies: str | None = None
@@ -40,6 +41,7 @@ class EvalOptions:
     out: Path | None = None
     jobs: int | None = None
     ci: bool = False
+    hindsight: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def _reports(
     default = [p for p in wanted if p in twin.policies and p not in NOT_BY_DEFAULT]
     policies = (*known_policies(options.policies, twin.policies, default), *alphas(options.alphas))
     seeds = options.seeds if options.seeds is not None else ci.SEEDS if options.ci else SEEDS
+    if options.hindsight:
+        os.environ[HINDSIGHT] = "1"  # as settings are given: it is part of a run's key, and reaches the workers
     store = Store(out / "runs")
     grids = {name: Grid.of(scenario, policies, seeds) for name, scenario in scenarios.items()}
     store.prepare()

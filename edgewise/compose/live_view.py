@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewise.domain.cluster import ReplicaState
-from edgewise.domain.decision import Mode
+from edgewise.domain.codec import to_plain
+from edgewise.domain.decision import Mode, Realised
 from edgewise.domain.measures import jain, jain_normalized
 from edgewise.domain.observation import ClusterFacts, ModelFact, NodeFact, Observation, TelemetryFacts
 from edgewise.domain.plan import Plan
 from edgewise.domain.world import World
 from serving.control_api.run_view import RunView
-from serving.control_api.schema import Fairness, ModelView, NodeView, ReplicaView, RunState
+from serving.control_api.schema import (
+    DecisionDetail,
+    DecisionRow,
+    Fairness,
+    ModelView,
+    NodeView,
+    RealisedRow,
+    ReplicaView,
+    RunState,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the controller knows at one instant of the run clock."""
+    """What the controller knows at one instant of the run clock. realised: of recent decisions, by id: their lines in
+    the run directory get it only at the end."""
 
     now_s: float
     slot: int
@@ -28,6 +39,7 @@ class Seen:
     observation: Observation | None
     cluster: ClusterFacts
     telemetry: TelemetryFacts
+    realised: Mapping[str, Realised] = field(default_factory=dict)
 
 
 class LiveView(RunView):
@@ -40,11 +52,25 @@ class LiveView(RunView):
     async def state(self) -> RunState:
         return live_state(self._look(), self._world, str(self.run))
 
+    async def decisions(self, limit: int, before: str | None = None) -> Sequence[DecisionRow]:
+        known = self._look().realised
+        return [_with_realised(row, known) for row in await super().decisions(limit, before)]
+
+    async def decision(self, decision_id: str) -> DecisionDetail:
+        found = await super().decision(decision_id)
+        return found.model_copy(update={"decision": _with_realised(found.decision, self._look().realised)})
+
     async def mode(self) -> Mode:
         return self._look().mode
 
     async def set_mode(self, mode: Mode) -> None:
         self._steer(mode)
+
+
+def _with_realised(row: DecisionRow, known: Mapping[str, Realised]) -> DecisionRow:
+    if row.realised is not None or row.id not in known:
+        return row
+    return row.model_copy(update={"realised": RealisedRow.model_validate(to_plain(known[row.id]))})
 
 
 def live_state(seen: Seen, world: World, run: str) -> RunState:

@@ -10,7 +10,8 @@ from edgewise.control.forecast import Track
 from edgewise.control.intake import URGENT
 from edgewise.control.lift import REST_EPOCHS, demoted, lift
 from edgewise.control.planning import lease
-from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.regret import ROLL_BACK, Ledger, llm_lifts, regretted, roll_back, trust, written
+from edgewise.control.state import EpochResult, Job, Proposed, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Decision, Mode
 from edgewise.domain.observation import Observation
@@ -30,7 +31,8 @@ class Carry:
     """plan: in effect (None before the first active decision). asked: loads and drops asked for in `asked_epoch`.
     finished: the newest epoch result; result: the one slots take now. decisions, epochs: how many were started.
     rests_until: epoch up to which a demoted language model is not asked. calm: the incumbent's predicted objective
-    in quiet times."""
+    in quiet times. ledger: predicted and realised gains of past decisions. back: a placement to go back to, offered
+    to the gate up to slot back_until."""
 
     plan: Plan | None = None
     track: Track = field(default_factory=Track)
@@ -45,6 +47,9 @@ class Carry:
     lifts: tuple[float, ...] = ()
     rests_until: int = -1
     calm: float = 1.0
+    ledger: Ledger = ()
+    back: Proposed | None = None
+    back_until: int = -1
 
     def demoted(self, epoch: int) -> bool:
         return epoch < self.rests_until
@@ -73,6 +78,8 @@ def ticket(carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = ()) -> 
         result_new=carry.result is not None and carry.result.id != carry.taken,
         asked=carry.asked,
         notes=notes,
+        offers=_offers(carry, slot),
+        trust=trust(carry.ledger, carry.asked_epoch),
     )
 
 
@@ -83,6 +90,8 @@ def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
     if decision is None:
         return carry
     carry = replace(carry, decisions=carry.decisions + 1, taken=decision.epoch_result or carry.taken)
+    if any(c.source == ROLL_BACK and c.plan.id == decision.chosen for c in decision.candidates):
+        carry = replace(carry, back=None)
     if job.result_new:
         carry = _lifted(carry, lift(decision), decision.epoch)
     if decision.mode is not Mode.ACTIVE or not decision.plan.replicas:
@@ -90,6 +99,24 @@ def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
     # The thrash budget is for quiet times: after a shift or a loss, or in trouble, it begins anew.
     lifted = job.observation.trigger in LIFTS_BUDGET or troubled(carry, decision)
     return replace(carry, plan=decision.plan, asked=0 if lifted else carry.asked + asked(job, decision))
+
+
+def looked_back(carry: Carry, decision: Decision, lines: Ledger, slot: int, settings: Settings) -> Carry:
+    """The carry once it is known what became of a decision. One that is regretted is offered for roll-back for an
+    epoch; a language model without realised lift rests."""
+    carry = replace(carry, ledger=written(carry.ledger, lines))
+    if demoted(llm_lifts(carry.ledger, carry.rests_until)):
+        carry = replace(carry, lifts=(), rests_until=slot // settings.epoch_slots + REST_EPOCHS)
+    line = regretted(decision, lines)
+    back = roll_back(decision, line) if line is not None else None
+    return carry if back is None else replace(carry, back=back, back_until=slot + settings.epoch_slots)
+
+
+def _offers(carry: Carry, slot: int) -> tuple[Proposed, ...]:
+    back = carry.back
+    if back is None or slot > carry.back_until or carry.plan is None:
+        return ()
+    return () if set(back.plan.replicas) == set(carry.plan.replicas) else (back,)
 
 
 def planning_due(carry: Carry, job: Job, decision: Decision | None, settings: Settings) -> bool:

@@ -61,7 +61,7 @@ def propose(job: Job, settings: Settings, future: Future | None = None) -> Pool:
     if hold:
         return Pool(incumbent, (), restored, hold)
     same = Proposed("optimiser", replace(plan, id=_plan_id(job, "w")), note="same replicas, new weights and shares")
-    offered = [same, *(job.result.plans if job.result else ())]
+    offered = [same, *(job.result.plans if job.result else ()), *job.offers]
     # The planner in the background answers a slot later, which is long when demand has turned: the optimiser's part
     # of its answer, and a case that went well, are given at once.
     if o.trigger in URGENT and o.trigger != "epoch":
@@ -164,6 +164,7 @@ def rule(
         required_gain(ahead, settings),
         lambda plan: violations(plan, job.observation, settings),
         pool.restored,
+        job.trust,
     )
     return _decision(job, ruling, orders)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgewise.control.lift import Trust
 from edgewise.control.state import Proposed
 from edgewise.domain.decision import Candidate, Score, Verdict
 from edgewise.domain.plan import Plan
@@ -41,33 +42,37 @@ def judge(
     margin: float,
     check: Callable[[Plan], Sequence[str]],
     restored: str = "",
+    trust: Trust = Trust(),  # noqa: B008 (frozen)
 ) -> Ruling:
     """Weighs the challengers against the incumbent, which is always in the pool.
 
     margin: relative gain asked for beyond one standard error. check: why a plan may not be carried out. restored:
     the incumbent had to be mended (a node or a kind's last replica was lost), in words; then the mended one is
-    accepted whatever the prediction says, as service comes first.
+    accepted whatever the prediction says, as service comes first. trust: what past outcomes add to the margin, for
+    all plans and for those of a proposer whose plans failed.
     """
     pool = [incumbent, *challengers]
     scores = np.asarray(evaluate([p.plan for p in pool]), dtype=np.float64)
     faults = [tuple(check(p.plan)) for p in pool]
     gains = [gain(scores[0], row) for row in scores]
+    asked = [margin + trust.optimism + trust.handicap(p.source) + gains[i][1] for i, p in enumerate(pool)]
     winner = 0
     for i in range(1, len(pool)):
-        mean, error = gains[i]
-        wins = not faults[i] and mean > margin + error
+        wins = not faults[i] and gains[i][0] > asked[i]
         if wins and scores[i].mean() < scores[winner].mean():
             winner = i
     rival = _runner_up(scores, faults, winner)
-    best = winner if winner else rival
-    required = margin + gains[best][1] if best else margin
+    best = winner or rival
+    required = asked[best] if math.isfinite(asked[best]) else margin
+    words = _asked(required, margin, trust, pool[best].source, gains[best][1])
+    lead = _lead(scores, winner, rival)
     verdict = Verdict(
         chosen=pool[winner].plan.id,
         runner_up=pool[rival].plan.id if rival != winner else "",
-        margin=_lead(scores, winner, rival),
-        required=float(required) if math.isfinite(required) else margin,
+        margin=lead,
+        required=float(required),
         accepted=winner != 0 or bool(restored),
-        reason=_reason(pool, gains, winner, rival, required, restored),
+        reason=_reason(pool, gains, winner, rival, lead, words, restored, faults[rival]),
     )
     candidates = tuple(
         Candidate(p.source, p.plan, score(row), "; ".join(filter(None, (p.note, *fault))))
@@ -107,22 +112,40 @@ def _lead(scores: Floats, winner: int, rival: int) -> float:
     return lead if math.isfinite(lead) else 0.0
 
 
+def _asked(required: float, margin: float, trust: Trust, source: str, error: float) -> str:
+    """What was asked for, and what it is made of where that is more than margin and the draws' error."""
+    parts = [f"margin {margin:.1%}", f"draws ±{error:.1%}"]
+    if trust.optimism > 0:
+        parts.append(f"past predictions too high by {trust.optimism:.1%}")
+    if (more := trust.handicap(source)) > 0:
+        parts.append(f"failed {source} plans {more:.1%}")
+    return f"{required:.1%} asked ({', '.join(parts)})"
+
+
 def _reason(
     pool: Sequence[Proposed],
     gains: Sequence[tuple[float, float]],
     winner: int,
     rival: int,
-    required: float,
+    lead: float,
+    asked: str,
     restored: str,
+    fault: Sequence[str],
 ) -> str:
+    """Why, against whom, and by how much, in a sentence. A plan's own words (a roll-back's) come with it."""
     if winner:
-        return (
-            f"{pool[winner].source} predicted {gains[winner][0]:.1%} better than the incumbent, {required:.1%} asked"
-        )
+        why = f"{_name(pool[winner])} predicted {gains[winner][0]:.1%} better than the incumbent, {asked}"
+        return why if rival == 0 else f"{why}; runner-up: {_name(pool[rival])}, {lead:.1%} behind"
     if restored:
         return f"restores service: {restored}"
     if rival == winner:
         return "nothing else was proposed"
     if not math.isfinite(gains[rival][0]):
         return f"kept: no prediction for the {pool[rival].source} plan"
-    return f"kept: {pool[rival].source} predicted {gains[rival][0]:+.1%}, {required:.1%} asked"
+    if fault:
+        return f"kept: runner-up {_name(pool[rival])} may not be carried out: {fault[0]}"
+    return f"kept: runner-up {_name(pool[rival])} predicted {gains[rival][0]:+.1%}, {asked}"
+
+
+def _name(p: Proposed) -> str:
+    return p.plan.reason if p.source == "roll-back" and p.plan.reason else f"{p.source} plan"

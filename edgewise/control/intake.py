@@ -69,6 +69,8 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         result_new=ticket.result_new,
         asked=ticket.asked,
         notes=(*ticket.notes, *([f"{why}: {words}"] if words else [])),
+        offers=ticket.offers,
+        trust=ticket.trust,
     )
 
 

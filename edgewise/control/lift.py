@@ -1,14 +1,34 @@
-"""The language model's lift over the optimiser, and when it is demoted for having none."""
+"""What those who propose plans are worth, and when they are demoted for being worth less than nothing.
+
+The language model is held against the optimiser, at once by what is predicted and later by hindsight; one that has
+no lift is not asked for some epochs. The optimiser and past cases cannot be done without: whose accepted plans keep
+doing worse than what they replaced must win by so much more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from edgewise.domain.decision import Decision
 
 JUDGED = 5  # proposals looked at; fewer say nothing
 LEAST_LIFT = -0.01
-REST_EPOCHS = 10  # epochs a demoted model is not asked; then it gets another chance
+REST_EPOCHS = 10  # epochs a demoted model is not asked, and a failure of any proposer is held against it
+REPEATED = 3  # of the plans judged, so many must have failed; one may be bad luck
+MOST_HANDICAP = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What the gate asks for because of what became of past decisions. optimism: by how much predicted gains exceeded
+    those of hindsight. handicaps: (source, further gain asked of its plans)."""
+
+    optimism: float = 0.0
+    handicaps: tuple[tuple[str, float], ...] = ()
+
+    def handicap(self, source: str) -> float:
+        return dict(self.handicaps).get(source, 0.0)
 
 
 def lift(decision: Decision) -> float | None:
@@ -25,3 +45,13 @@ def demoted(lifts: Sequence[float]) -> bool:
     """Whether the latest proposals were on average worse than what was there without them."""
     last = lifts[-JUDGED:]
     return len(last) == JUDGED and sum(last) / JUDGED < LEAST_LIFT
+
+
+def handicap(gains: Sequence[float]) -> float:
+    """What a proposer's plans must win by beyond the margin, from the realised gains of its accepted plans: what they
+    lost on average, once REPEATED of the last JUDGED lost something."""
+    last = gains[-JUDGED:]
+    if sum(g < 0 for g in last) < REPEATED:
+        return 0.0
+    mean = sum(last) / len(last)
+    return min(MOST_HANDICAP, -mean) if mean < LEAST_LIFT else 0.0

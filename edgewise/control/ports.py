@@ -13,7 +13,15 @@ from typing import Protocol, runtime_checkable
 from edgewise.domain.decision import Decision
 from edgewise.domain.observation import ClusterFacts, TelemetryFacts
 from edgewise.domain.plan import Plan
-from edgewise.domain.records import Case, CaseOutcome, RecalledCase, ReplicaRow, Situation, SlotSummary
+from edgewise.domain.records import (
+    Case,
+    CaseOutcome,
+    PromptRow,
+    RecalledCase,
+    ReplicaRow,
+    Situation,
+    SlotSummary,
+)
 
 
 @runtime_checkable
@@ -99,6 +107,13 @@ class Journal(Protocol):
     async def flush(self) -> None: ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class History(Protocol):
+    """Prompts that ended, as the gateways recorded them; those that arrived in [from_s, until_s), in any order."""
+
+    async def prompts(self, from_s: float, until_s: float) -> Sequence[PromptRow]: ...
 
 
 @runtime_checkable

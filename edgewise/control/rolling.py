@@ -119,7 +119,7 @@ def demand_draws(
         order = np.argsort(at_s, kind="stable")
         at_s, models, entries = at_s[order], models[order], np.concatenate(entry)[order]
         hint, service = _sizes(o.model_specs, models, rng)
-        resident = _noisy(o.model_specs, s.resident_model, s.resident_s, rng)
+        resident = sizes_around(o.model_specs, s.resident_model, s.resident_s, rng)
         draws.append(
             Draw(
                 Demand(
@@ -241,10 +241,11 @@ def _sizes(models: Sequence[ModelSpec], model: Ints, rng: np.random.Generator) -
     spread = np.array([SIZE_CV if m.service is not None else 0.0 for m in models])[model]
     variance = np.log1p(spread**2)
     hint = mean * np.exp(rng.standard_normal(model.size) * np.sqrt(variance) - variance / 2)
-    return hint, _noisy(models, model, hint, rng)
+    return hint, sizes_around(models, model, hint, rng)
 
 
-def _noisy(models: Sequence[ModelSpec], model: Ints, hint: Floats, rng: np.random.Generator) -> Floats:
+def sizes_around(models: Sequence[ModelSpec], model: Ints, hint: Floats, rng: np.random.Generator) -> Floats:
+    """What prompts take whose size is believed to be `hint`."""
     scv = np.array([left_scv(m, HINT_NOISE) for m in models])[model] if model.size else np.zeros(0)
     variance = np.log1p(scv)
     return np.asarray(hint * np.exp(rng.standard_normal(model.size) * np.sqrt(variance) - variance / 2))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgewise.control.forecast import Track
+from edgewise.control.lift import Trust
 from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
 from edgewise.domain.plan import Change, Plan
@@ -24,7 +25,7 @@ class Future(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A plan someone proposes. source: optimiser | llm | incumbent | case, as in Candidate."""
+    """A plan someone proposes. source: optimiser | llm | incumbent | case | roll-back, as in Candidate."""
 
     source: str
     plan: Plan
@@ -52,7 +53,8 @@ class Ticket:
     track: demand as followed up to the slot before. alive_before: nodes alive at the last slot. result: the last
     finished epoch result (None: none yet, or too old); result_new: no decision has taken it. asked: loads and drops
     asked for since the epoch began (the thrash budget's other side). observation: given when replayed or handed
-    on from a slot; else it is made.
+    on from a slot; else it is made. offers: placements to go back to, for the gate to judge. trust: what past
+    decisions' outcomes make it ask for.
     """
 
     decision_id: str
@@ -66,6 +68,8 @@ class Ticket:
     asked: int = 0
     notes: tuple[str, ...] = ()
     observation: Observation | None = None
+    offers: tuple[Proposed, ...] = ()
+    trust: Trust = field(default_factory=Trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Job:
     asked: int = 0
     notes: tuple[str, ...] = ()
     cases: tuple[RecalledCase, ...] = ()
+    offers: tuple[Proposed, ...] = ()
+    trust: Trust = field(default_factory=Trust)
 
 
 @dataclass(frozen=True, slots=True)

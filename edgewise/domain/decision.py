@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    source: str  # optimiser | llm | incumbent | case
+    source: str  # optimiser | llm | incumbent | case | roll-back
     plan: Plan
     score: Score
     note: str = ""  # what projection changed, in words
@@ -88,13 +88,41 @@ class ChangeOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Replayed:
+    """A candidate in hindsight. predicted: the objective the gate expected; hindsight: what the twin gives it on the
+    prompts that really came. predicted_gain, gain: over the incumbent, as the gate counts gains."""
+
+    source: str
+    plan: str
+    predicted: float
+    hindsight: float
+    predicted_gain: float
+    gain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hindsight:
+    """The candidates of one decision, the incumbent first, re-run from its observation on the `prompts` that came in
+    the `horizon_s` seconds after it."""
+
+    horizon_s: float
+    prompts: int
+    plans: tuple[Replayed, ...]
+
+    def of(self, plan: str) -> Replayed | None:
+        return next((x for x in self.plans if x.plan == plan), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Realised:
-    """What really happened in the `slots` slots after the decision; scored by `reflect`."""
+    """What really happened in the `slots` slots after the decision; scored by `reflect`. hindsight: None until the
+    prompts of its horizon are known."""
 
     slots: int
     completed: int
     mean_latency_s: float | None
     objective: float | None
+    hindsight: Hindsight | None = None
 
 
 @dataclass(frozen=True, slots=True)

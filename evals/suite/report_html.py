@@ -7,7 +7,7 @@ from typing import Any
 
 from evals.scenario import Scenario
 from evals.scenario_file import to_yaml
-from evals.suite import html, plots, plots_kinds, plots_time, tables
+from evals.suite import html, plots, plots_hindsight, plots_kinds, plots_time, tables
 from evals.suite.grid import Grid
 from evals.suite.paper import HEADINGS, LABEL, comparison
 from evals.suite.reading import by_latency, choices
@@ -17,7 +17,7 @@ from evals.suite.variants import PRODUCT
 Report = Mapping[str, Any]
 SECTIONS = (
     ("results", "Results"), ("kinds", "Kinds of prompts"), ("time", "Over time"), ("paper", "The paper"),
-    ("card", "Scenario"), ("all", "All figures"), ("read", "How to read"),
+    ("hindsight", "Hindsight"), ("card", "Scenario"), ("all", "All figures"), ("read", "How to read"),
 )  # fmt: skip
 MOST_SHIFTS = 4  # drawn one by one
 HOW_TO_READ = (
@@ -42,7 +42,8 @@ def render(grid: Grid, report: Report, runs: Runs) -> str:
     """The page of one scenario."""
     parts = [*_head(report), *_results(report), *_kinds(grid, report, runs), *_time(grid, report, runs)]
     return html.page(
-        f"edgewise eval: {report['scenario']}", [*parts, *_paper(report), *_details(grid.scenario, report)]
+        f"edgewise eval: {report['scenario']}",
+        [*parts, *_paper(report), *_hindsight(report), *_details(grid.scenario, report)],
     )
 
 
@@ -59,7 +60,8 @@ def _head(report: Report) -> Iterator[str]:
     )
     words = "".join(html.paragraph(s) for s in report["verdict"])
     yield f'<div class="verdict{"" if valid else " bad"}">{words}</div>'
-    yield "<nav>" + "".join(f'<a href="#{name}">{words}</a>' for name, words in SECTIONS) + "</nav>"
+    shown = [(name, words) for name, words in SECTIONS if name != "hindsight" or report.get("hindsight")]
+    yield "<nav>" + "".join(f'<a href="#{name}">{words}</a>' for name, words in shown) + "</nav>"
 
 
 def _results(report: Report) -> Iterator[str]:
@@ -138,6 +140,20 @@ def _paper(report: Report) -> Iterator[str]:
     yield '<h2 id="paper">The comparison of arXiv 2602.07215, repeated</h2>'
     yield html.paragraph(LABEL, "quiet")
     yield html.table(HEADINGS, comparison(report), kind="words")
+
+
+def _hindsight(report: Report) -> Iterator[str]:
+    """Whether gains came true that the gate was promised; nothing where no run kept a ledger."""
+    for policy, seen in report.get("hindsight", {}).items():
+        yield f'<h2 id="hindsight">Hindsight of {html.text(policy)}</h2>'
+        yield html.paragraph(
+            "Each decision that weighed another placement, run again from what was observed then on the prompts that "
+            "really came. On the dashed line the predicted gain came true; below it, it was too high. Gains are cut "
+            "to ±100 %. Decisions that follow each other share prompts, so the points are not independent.",
+            "quiet",
+        )
+        yield html.figure(f"hindsight-{policy}", plots_hindsight.scatter(seen["lines"]))
+        yield tables.hindsight(seen)
 
 
 def _details(scenario: Scenario, report: Report) -> Iterator[str]:

@@ -11,6 +11,7 @@ from edgewise.domain.measures import PROMPT_KEYS
 from evals.suite.adaptation import excess
 from evals.suite.events import shifts
 from evals.suite.grid import BASELINE_OF_ALL, BOUND, Grid
+from evals.suite.plots_hindsight import section
 from evals.suite.stats import paired, summary
 from evals.suite.validity import invalid_because
 from evals.suite.verdict import verdict
@@ -48,6 +49,8 @@ def build(grid: Grid, runs: Runs, code: str) -> dict[str, Any]:
         "notes": _notes(grid, [runs[BOUND, s]["card"] for s in grid.seeds]),
         "code": code,
     }
+    if seen := section(runs):
+        report["hindsight"] = seen
     report["verdict"] = verdict(report)
     return report
 

@@ -79,7 +79,9 @@ def work(job: Job, store: Store) -> None:
 
 def _policy_run(job: Job) -> Mapping[str, Any]:
     with at_its_alpha(job.cell.policy) as policy:
-        return digest(job.scenario, job.simulate(job.scenario, policy, job.cell.seed)).as_dict()
+        found = job.simulate(job.scenario, policy, job.cell.seed)
+        kept = [asdict(line) for line in getattr(found, "hindsight", ())]
+        return digest(job.scenario, found).as_dict() | ({"hindsight": kept} if kept else {})
 
 
 def _bound_run(job: Job) -> Mapping[str, Any]:

@@ -121,3 +121,19 @@ def _range(values: Sequence[float], part: bool = False) -> Raw:
     if min(values) == max(values):
         return Raw(number(mean, part))
     return Raw(f"{number(mean, part)} <small>({number(min(values), part)} … {number(max(values), part)})</small>")
+
+
+def hindsight(seen: Mapping[str, Any]) -> str:
+    """Calibration of the gate over all plans, and by who proposed them."""
+    heads = ("plans of", "weighed", "accepted", "slope", "intercept", "predicted − hindsight", "spread",
+             "gate right", "right of accepted", "regretted")  # fmt: skip
+    rows = []
+    for name, c in (("all", seen["figures"]), *seen["by_source"].items()):
+        parts = [_share(c[k]) for k in ("intercept", "bias", "spread", "right", "right_accepted", "regretted")]
+        slope = "–" if c["slope"] is None else f"{c['slope']:.2f}"
+        rows.append((name, str(c["lines"]), str(c["accepted"]), slope, *parts))
+    return table(heads, rows)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

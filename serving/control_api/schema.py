@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from edgewise.domain.cluster import ReplicaState
-from edgewise.domain.decision import Mode
+from edgewise.domain.decision import Hindsight, Mode
 from edgewise.domain.model import Task
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
@@ -129,6 +129,9 @@ class RealisedRow(Shape):
     completed: int
     mean_latency_s: float | None = None
     objective: float | None = None
+    hindsight: Hindsight | None = Field(
+        default=None, description="The candidates again, on the prompts that came, once these are known."
+    )
 
 
 class DecisionRow(Shape):

@@ -9,7 +9,7 @@ from edgewise.domain.codec import to_plain
 from edgewise.domain.errors import Refused
 from serving.control_api.schema import DecisionDetail, DecisionRow, RunState
 from ui.api import ControlApi
-from ui.figures import candidates_figure, timeline_figure
+from ui.figures import candidates_figure, hindsight_figure, timeline_figure
 from ui.shell import show
 from ui.words import (
     NONE,
@@ -17,6 +17,7 @@ from ui.words import (
     change_line,
     clock,
     decision_label,
+    hindsight_lines,
     llm_line,
     outcome,
     percent,
@@ -78,6 +79,7 @@ def draw(state: RunState, data: tuple[list[DecisionRow], DecisionDetail | None, 
         _candidates(picked.decision)
     with right:
         _changes(picked)
+    _hindsight(rows, picked.decision)
     _rest(picked)
 
 
@@ -164,6 +166,20 @@ def _changes(picked: DecisionDetail) -> None:
         st.caption(f"The plan in force stays: {row.chosen}.")
     else:
         st.caption("Same replicas, roles, routes and shares." if picked.incumbent_plan else "There was none before.")
+
+
+def _hindsight(rows: list[DecisionRow], row: DecisionRow) -> None:
+    """Predicted against realised gains of the decisions shown; those of the picked one in words."""
+    figure = hindsight_figure(rows, row.id)
+    if figure is None:
+        return
+    st.markdown("##### Hindsight")
+    st.caption("gain over the incumbent, predicted against what the twin gives the plan on the prompts that came; "
+               "filled: accepted, open: kept out; on the line the prediction came true")  # fmt: skip
+    left, right = st.columns([3, 2], gap="medium")
+    left.plotly_chart(figure, key="hindsight", config=CHART, alt="Predicted against realised gains")
+    lines = hindsight_lines(row.realised)
+    right.markdown("\n".join(f"- {line}" for line in lines) if lines else "Not known for this decision (yet).")
 
 
 def _rest(picked: DecisionDetail) -> None:
