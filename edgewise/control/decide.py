@@ -18,7 +18,7 @@ from edgewise.control.twin_error import from_settings, margin_for
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Candidate, ChangeOutcome, Decision, LlmUse, Mode, Rung, Verdict
-from edgewise.domain.plan import Change, ChangeKind, Plan, Source
+from edgewise.domain.plan import Change, ChangeKind, NodeSpeed, Plan, Source
 from edgewise.settings import Settings
 
 Arrange = Callable[[NodeBrief], NodeOrder]
@@ -230,6 +230,7 @@ def _decision(job: Job, ruling: Ruling, orders: Sequence[NodeOrder]) -> Decision
 
 def _bare(job: Job, plan: Plan, verdict: Verdict, candidates: tuple[Candidate, ...]) -> Decision:
     o, result = job.observation, job.result
+    plan = replace(plan, slower=tuple(NodeSpeed(x.node, x.times) for x in o.corrections if x.node))
     return Decision(
         id=job.decision_id,
         slot=o.slot,
