@@ -121,9 +121,8 @@ def _services(where: Setting, twin: Twin, now_s: float) -> tuple[ServiceFact, ..
     told in seconds of the speed it is said to have."""
     s, d, slot_s = twin.state, where.arrivals.demand, where.scenario.slot_s
     arrived = int(np.searchsorted(d.at_s, now_s))
-    done = np.nonzero(
-        (s.status[:arrived] == COMPLETED) & (s.finished_s[:arrived] <= now_s) & (s.finished_s[:arrived] > now_s - slot_s)
-    )[0]
+    ended_s = s.finished_s[:arrived]
+    done = np.nonzero((s.status[:arrived] == COMPLETED) & (ended_s <= now_s) & (ended_s > now_s - slot_s))[0]
     nodes, models = where.believed.nodes, where.believed.models
     at = s.node[done]
     slower = slowdown(where.happenings, at, (s.started_s[done] + s.finished_s[done]) / 2)

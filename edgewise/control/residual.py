@@ -1,13 +1,13 @@
-"""Seen service against believed service: which node is slower than it says, which kind takes longer than believed.
+"""Seen service against believed service: which node is slower than it says, which kind takes longer.
 
-Each source reports, per (node, model), ln(seen / expected) over its latest prompts. What is expected is the catalogue's
-word, whatever was corrected since, so that a correction never feeds back. With y[n, m] the mean of the logarithms,
+Each node reports, per model, ln(seen / expected) over its latest prompts. What is expected is the catalogue's word,
+whatever was corrected since, so that a correction never feeds back. With y[n, m] the mean of the logarithms,
     y[n, m] = c[m] + d[n] + noise,
 c: the kind as a whole takes e^c times what is believed; d: the node is e^d times slower. Only the sum is seen. It is
 split as a sceptic would: most nodes are what they say (c is a weighted median over nodes, with a little weight on 0,
 and no node counts for more than MOST_WEIGHT prompts), and what is then left at a node is its own.
 
-Old figures are forgotten exponentially, and at once where a window contradicts them beyond chance.
+Old figures are forgotten exponentially, and a node's at once where a window contradicts them beyond chance.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ PRIOR_WEIGHT = 3.0  # prompts that say a kind takes what is believed
 PRIOR_SIGMA = 0.5  # spread of one logarithm before it was measured; and its least, see _spread
 LEAST_SIGMA = 0.1
 ROUNDS = 3
+Key = tuple[str, str]
 # A correction must be beyond chance, worth it, and rest on so many prompts.
+SHARED_LEAST = math.log(2.5)  # on a shared machine nodes slow each other down now and then
 NODE_SIGMA, NODE_LEAST, NODE_COUNT = 3.5, math.log(1.5), 3.0
-MODEL_SIGMA, MODEL_LEAST, MODEL_COUNT = 3.0, math.log(1.1), 10.0
+# A ratio of sums is less certain than the mean of logarithms whose spread is known, hence the larger multiple.
+MODEL_SIGMA, MODEL_LEAST, MODEL_COUNT = 5.0, math.log(1.1), 10.0
 MOST_TIMES = 32.0
 
 
@@ -67,12 +70,16 @@ def follow_services(before: Residuals, o: Observation) -> Residuals:
     facts = {(f.node, f.model): f for f in o.telemetry.services if f.count > 0 and f.expected_s > 0}
     window_s = max((f.window_s for f in facts.values()), default=o.slot_s)
     fade = math.exp(-gone_s / (KEPT_WINDOWS * max(window_s, 1e-9))) if known else 0.0
+    fresh = {key: min(1.0, gone_s / max(f.window_s, 1e-9)) for key, f in facts.items()}
+    jumped = {n for n in {node for node, _ in facts} if _jump(n, known, facts)}
     pairs = []
     for key in sorted({*known, *facts}):
         old, fact = known.get(key), facts.get(key)
-        if old is not None:
+        if old is not None and key[0] in jumped:
+            old = None  # what its node was like is over
+        elif old is not None:
             old = replace(old, weight=old.weight * fade, seen_s=old.seen_s * fade, expected_s=old.expected_s * fade)
-        found = old if fact is None else _taken(old, fact, min(1.0, gone_s / max(fact.window_s, 1e-9)))
+        found = old if fact is None else _taken(old, fact, fresh[key])
         if found is not None and found.weight > 0.1:
             pairs.append(found)
     return Residuals(at_s, tuple(pairs))
@@ -87,7 +94,7 @@ def corrections(r: Residuals, o: Observation) -> tuple[Correction, ...]:
     row = _index(nodes, [p.node for p in r.pairs])
     col = _index(models, [p.model for p in r.pairs])
     y, w = np.array([p.mean for p in r.pairs]), np.array([p.weight for p in r.pairs])
-    d = np.zeros(len(nodes))
+    d, least = np.zeros(len(nodes)), NODE_LEAST if o.host_cores is None else SHARED_LEAST
     # A kind that stands on one node alone says little of that node: it may itself be what takes longer.
     trust = w * (1 - 1 / (np.bincount(col, minlength=len(models))[col] + 0.5))
     c = np.zeros(len(models))
@@ -98,7 +105,7 @@ def corrections(r: Residuals, o: Observation) -> tuple[Correction, ...]:
                 np.append(y[mine] - d[row[mine]], 0.0), np.append(np.minimum(w[mine], MOST_WEIGHT), PRIOR_WEIGHT)
             )
         rest = np.bincount(row, trust * (y - c[col]), len(nodes)) / np.maximum(np.bincount(row, trust), 1e-9)
-        d = np.where(np.abs(rest) > NODE_LEAST, rest, 0.0)
+        d = np.where(np.abs(rest) > least, rest, 0.0)
     found = [*_nodes(r, nodes, row, trust, d)]
     if o.host_cores is None:
         slow = {x.node: math.log(x.times) for x in found}
@@ -136,15 +143,23 @@ def words(x: Correction) -> str:
     return f"{x.model} takes {x.times:.2f}× what is believed"
 
 
+def _jump(node: str, known: dict[Key, Residual], facts: dict[Key, ServiceFact]) -> bool:
+    """Whether all that a node finished in the window contradicts what was followed of it, beyond chance."""
+    apart, variance, many = 0.0, 0.0, 0.0
+    for key, f in facts.items():
+        if key[0] == node and key in known:
+            old = known[key]
+            apart += f.count * (f.mean_log - old.mean)
+            variance += f.count**2 * max(_spread(f), old.spread) ** 2 * (1 / f.count + 1 / old.weight)
+            many += f.count
+    return many >= JUMP_COUNT and abs(apart) > max(JUMP_LEAST * many, JUMP_SIGMA * math.sqrt(variance))
+
+
 def _taken(old: Residual | None, f: ServiceFact, fresh: float) -> Residual:
     """fresh: part of the fact's window that was not in an earlier one."""
     spread = _spread(f)
     alone = Residual(f.node, f.model, float(f.count), f.mean_log, spread, f.seen_s, f.expected_s)
     if old is None or old.weight <= 0:
-        return alone
-    chance = max(spread, old.spread) * math.sqrt(1 / f.count + 1 / old.weight)
-    apart = abs(f.mean_log - old.mean)
-    if f.count >= JUMP_COUNT and apart > max(JUMP_LEAST, JUMP_SIGMA * chance):
         return alone
     new = f.count * fresh
     part = new / (old.weight + new)

@@ -50,10 +50,10 @@ class EpochResult:
 class Ticket:
     """What a slot (or an epoch) is started with, before anything is observed.
 
-    track, residuals: demand and seen service as followed up to the slot before. alive_before: nodes alive at the last slot. result: the last
-    finished epoch result (None: none yet, or too old); result_new: no decision has taken it. asked: loads and drops
-    asked for since the epoch began (the thrash budget's other side). observation: given when replayed or handed
-    on from a slot; else it is made.
+    track, residuals: demand and seen service as followed up to the slot before. alive_before: nodes alive at the last
+    slot. result: the last finished epoch result (None: none yet, or too old); result_new: no decision has taken it.
+    asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
+    replayed or handed on from a slot; else it is made.
     """
 
     decision_id: str

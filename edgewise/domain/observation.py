@@ -136,8 +136,8 @@ class TelemetryFacts:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that a decision may look at; self-contained, so that it can be stored, sent and decided again. Specs are the
-    catalogue's, or what is believed instead: `corrections` says where they differ."""
+    """All that a decision may look at; self-contained, so that it can be stored, sent and decided again. Specs are
+    the catalogue's, or what is believed instead: `corrections` says where they differ."""
 
     at_s: float
     slot: int

@@ -6,7 +6,7 @@ import importlib
 
 from edgewise.policy.kernel import use_kernel_cache
 
-MODULES = ("edgewise.policy.dispatch", "edgewise.policy.share", "edgewise.twin.precompile")
+MODULES = ("edgewise.policy.dispatch", "edgewise.policy.sample", "edgewise.policy.share", "edgewise.twin.precompile")
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from serving.gateway.config import Limits, NodeAddress
 from serving.gateway.fleet import STATES, FleetView, NodeReport
 from serving.gateway.prompt import Exhausted, Hold, Prompt, Send, Shed, Verdict
 
+GOLDEN = 0.6180339887498949  # its multiples, modulo 1, spread evenly: samples begin everywhere in turn
+
 
 @dataclass(slots=True)
 class NodeLink:
@@ -39,6 +41,7 @@ class GatewayState:
         self.held: list[OrderedDict[Prompt, float]] = [OrderedDict() for _ in world.models]  # FIFO; value: until_s
         self.plan: Plan | None = None
         self.decision: str | None = None
+        self._turns = 0
         self._fastest = max(n.speed for n in world.nodes)
 
     # What is decided about one prompt.
@@ -58,9 +61,9 @@ class GatewayState:
             return Exhausted(prompt.attempts)
         left_s = prompt.deadline_at_s - now_s if self.limits.shedding else math.inf
         a, model = self.fleet.arrays, prompt.model
-        node, own_s, _ = dispatch.choose(
-            dispatch.MARGINAL, a, prompt.access, model, prompt.service_s, prompt.tried, True, left_s, 0.0, 0
-        )
+        self._turns += 1
+        draw = self._turns * GOLDEN % 1.0
+        node, own_s, _ = self.fleet.choose(prompt.access, model, prompt.service_s, prompt.tried, left_s, now_s, draw)
         if node >= 0 and a.state[node, model] == dispatch.READY:
             if own_s > left_s:
                 over_s = own_s - prompt.spec.deadline_s
@@ -112,6 +115,7 @@ class GatewayState:
     def set_plan(self, plan: Plan, decision: str) -> None:
         self.plan, self.decision = plan, decision
         self.fleet.set_routes(plan)
+        self.fleet.set_speeds(plan)
 
     def report(self, report: NodeReport, asked_s: float, now_s: float) -> bool:
         """A node's state answer to a poll begun at `asked_s`. Whether something held may now be wanted elsewhere."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from edgewise.domain.errors import BadInput, EdgewiseError, LoadFailed, UnknownModel
-from edgewise.domain.model import ModelSpec
+from edgewise.domain.model import ModelSpec, PromptSize
 from edgewise.policy.share import precompile
 from serving.engines import engine_for
 from serving.engines.base import Engine, Request
@@ -139,13 +139,15 @@ class Node:
             log.warning("loading %s failed: %s", model, reason)
             self._lives[model] = lifecycle.failed(self._lives[model], reason, self.now_s())
         else:
-            self._replicas[model] = Replica(
-                spec, engine, self._turnstile, self._threads, self.now_s, self.metrics.served
-            )
+            self._replicas[model] = Replica(spec, engine, self._turnstile, self._threads, self.now_s, self._served)
             self._lives[model] = lifecycle.loaded(self._lives[model], self.now_s())
             self.metrics.loaded(model, self.now_s() - began)
         finally:
             self._changes.pop(model, None)
+
+    def _served(self, model: str, service_s: float, size: PromptSize) -> None:
+        expected_s = self.specs[model].expected_service_s(size) / self.config.node.speed
+        self.metrics.served(model, service_s, expected_s)
 
     def _load_engine(self, model: str, engine: Engine) -> None:
         source = self.config.sources.get(model)

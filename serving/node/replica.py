@@ -7,11 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from statistics import fmean
 
 from edgewise.domain.errors import EdgewiseError, NotReady, RunFailed, Unavailable
-from edgewise.domain.model import ModelSpec
-from serving.engines.base import Cancelled, Engine
+from edgewise.domain.model import ModelSpec, PromptSize
+from serving.engines.base import Cancelled, Engine, Output
 from serving.node.job import Done, Failed, Job, Started, Text
 from serving.node.lifecycle import work_left_s
 from serving.node.turnstile import Interrupted, Turn, Turnstile
@@ -31,7 +32,7 @@ class Replica:
         turnstile: Turnstile,
         threads: Executor,
         now_s: Callable[[], float],
-        on_served: Callable[[str, float], None],
+        on_served: Callable[[str, float, PromptSize], None],
     ) -> None:
         self.spec = spec
         self.engine = engine
@@ -170,5 +171,14 @@ class Replica:
         with self._lock:
             self.served += 1
             self._recent.append(used)
-        self._on_served(self.spec.id, used)
+        self._on_served(self.spec.id, used, _size_of(job.request.size(), output))
         return Done(output, used)
+
+
+def _size_of(asked: PromptSize, output: Output) -> PromptSize:
+    """The size a prompt turned out to have: a text may end long before it must."""
+    return replace(
+        asked,
+        input_tokens=output.prompt_tokens or asked.input_tokens,
+        output_tokens=output.completion_tokens or asked.output_tokens,
+    )
