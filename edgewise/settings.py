@@ -64,6 +64,26 @@ class Settings(BaseSettings):
     spool_mib: float = Field(1.0, gt=0, description="Body size kept in memory; more goes to a spool file, MiB.")
     max_attempts: int = Field(5, ge=1, description="Times one prompt is sent to a node before it fails.")
 
+    # Order of prompts on a node, and what each kind is sure of.
+    yielding: float = Field(
+        20.0,
+        ge=0,
+        description="Seconds a prompt lets later ones of its model pass per second of its own expected service; "
+        "0: first come, first served.",
+    )
+    tenant_weights: dict[str, float] = Field(
+        {}, description="Parts of a model's queue by tenant (`x-edgewise-tenant`), relative; those not named have 1."
+    )
+    floor_share: float = Field(
+        0.02, ge=0, le=1, description="Least part of a node's time that each model with work there gets."
+    )
+    sticky_part: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Part of a prompt's service saved where its session (`x-edgewise-session`) was served last.",
+    )
+
     # The language model is optional; without one the graphs start at the optimiser rung.
     llm_url: str = Field("", description="OpenAI-compatible base URL ending in /v1; empty: none.")
     llm_model: str = Field("", description="Model id; empty: the first of /models.")

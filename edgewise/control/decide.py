@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from edgewise.control.diff import diff
+from edgewise.control.floors import floored
 from edgewise.control.gate import Ruling, judge
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
@@ -90,6 +91,7 @@ def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
             continue
         seen.add(key)
         plan = schedule(feasible.plan, ahead, job.observation, settings, job.decision_id)
+        plan = floored(plan, settings.floor_share)
         ready.append(replace(p, plan=plan, note="; ".join(filter(None, (p.note, *feasible.notes)))))
     return replace(pool, challengers=tuple(ready))
 
@@ -188,6 +190,7 @@ def _first(job: Job, settings: Settings) -> Pool:
         return Pool(Proposed("optimiser", empty), hold=hold)
     filled = project(first_fill(o, job.track, settings, plan_id), o, None, settings)
     plan = schedule(filled.plan, outlook(o, job.track, settings, free=True), o, settings, job.decision_id)
+    plan = floored(plan, settings.floor_share)
     return Pool(Proposed("optimiser", replace(plan, reason="first fill"), note="; ".join(filled.notes)))
 
 

@@ -187,7 +187,7 @@ def _nodes(r: Residuals, nodes: Sequence[str], row: Ints, trust: Floats, d: Floa
     found = []
     for n in np.nonzero((np.abs(d) > NODE_SIGMA * np.sqrt(variance)) & (total >= NODE_COUNT) & (d != 0.0))[0]:
         times = math.exp(float(np.clip(d[n], -math.log(MOST_TIMES), math.log(MOST_TIMES))))
-        found.append(Correction(nodes[n], "", round(times, 3), round(float(math.sqrt(variance[n])), 4)))
+        found.append(Correction(nodes[int(n)], "", round(times, 3), round(float(math.sqrt(variance[n])), 4)))
     return found
 
 

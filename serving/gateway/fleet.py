@@ -97,15 +97,25 @@ class FleetView:
 
     def choose(self, access: int, model: int, service_s: float, tried: Bools, left_s: float, now_s: float,
                draw: float) -> Choice:  # fmt: skip
-        """Where a prompt goes, loading replicas considered. draw: from [0, 1), of where a sample of the nodes begins."""
+        """Where a prompt goes, loading replicas considered. draw: from [0, 1): where a sample of nodes begins."""
         a = self.arrays
         np.subtract(now_s, self.seen_s, out=a.age_s)
         holders = self.holders(model)
         count = candidates(a, holders, len(holders), access, model, draw, SAMPLE, self._picked)
-        return dispatch.choose_among(
+        choice: Choice = dispatch.choose_among(
             dispatch.MARGINAL, a, access, model, service_s, tried, True, left_s, 0.0, 0, 1.0,
             self._picked, count, self._ranks,
         )  # fmt: skip
+        return choice
+
+    def choose_at(self, node: int, access: int, model: int, service_s: float, tried: Bools, left_s: float) -> Choice:
+        """What sending a prompt to this node is predicted to cost. After `choose`, which knows the ages."""
+        self._picked[0] = node
+        choice: Choice = dispatch.choose_among(
+            dispatch.MARGINAL, self.arrays, access, model, service_s, tried, False, left_s, 0.0, 0, 1.0,
+            self._picked, 1, self._ranks,
+        )  # fmt: skip
+        return choice
 
     def holders(self, model: int) -> Ints:
         """Live nodes that have the model ready or loading, ascending."""
