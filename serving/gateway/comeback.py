@@ -1,8 +1,8 @@
 """When a prompt that is refused now would be answered in time: what Retry-After says.
 
 The backlog must shrink until a prompt of its kind fits into its deadline, which takes as long as the prediction is
-over it. And who was refused before comes back too: each refusal is counted as work that will be there, drained at the rate
-at which the model is served. So a thousand refused at once are told a thousand different times, not one.
+over it. And who was refused before comes back too: each refusal is counted as work that will be there, drained at the
+rate at which the model is served. So a thousand refused at once are told a thousand different times, not one.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Comebacks:
 
 
 def served_rate(fleet: FleetArrays, model: int) -> float:
-    """Service the model is sure of, s at speed 1 per second: its part of every node that has it, if all models there
-    have work."""
-    up = (fleet.state == READY) & fleet.alive[:, None]
+    """Service the model is sure of, s at speed 1 per second: its part of every node that has it or loads it, if all
+    models there have work."""
+    up = ((fleet.state == READY) | (fleet.state == LOADING)) & fleet.alive[:, None]
     total = (fleet.share * up).sum(axis=1)
     mine = up[:, model]
     return float((fleet.speed[mine] * fleet.share[mine, model] / total[mine]).sum())

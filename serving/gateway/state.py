@@ -84,7 +84,10 @@ class GatewayState:
             return self._send(prompt, node, now_s)
         until_s = now_s + left_s - prompt.service_s / self._fastest
         if now_s > until_s:
-            return Shed(self._ready_in_s(prompt), "no replica of the model was ready in time")
+            after_s = self._comebacks.after_s(
+                a, model, self._ready_in_s(prompt), prompt.service_s, prompt.spec.deadline_s, now_s
+            )
+            return Shed(after_s, "no replica of the model was ready in time")
         return Hold(until_s, node)
 
     def learn(self, prompt: Prompt, node: int) -> None:
