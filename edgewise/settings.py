@@ -52,14 +52,6 @@ class Settings(BaseSettings):
         6, ge=0, description="Thrash budget: loads + unloads an epoch may ask for, in each cell of at most 50 nodes."
     )
 
-    # Per prompt.
-    yielding: float = Field(
-        20.0,
-        ge=0,
-        description="Seconds by which a waiting prompt lets later ones of its kind pass, per second of service that "
-        "it is expected to need: short prompts go first, none waits for ever. 0: first come, first served.",
-    )
-
     # Telemetry: a figure older than this is not acted on; the last safe plan is held and the decision says so.
     scrape_s: float = Field(1.0, gt=0, description="Period of the embedded reader, s.")
     window_s: float = Field(20.0, gt=0, description="Window of demand and latency figures, s.")
@@ -73,6 +65,26 @@ class Settings(BaseSettings):
     max_body_mib: float = Field(32.0, gt=0, description="Largest request body, MiB.")
     spool_mib: float = Field(1.0, gt=0, description="Body size kept in memory; more goes to a spool file, MiB.")
     max_attempts: int = Field(5, ge=1, description="Times one prompt is sent to a node before it fails.")
+
+    # Order of prompts on a node, and what each kind is sure of.
+    yielding: float = Field(
+        20.0,
+        ge=0,
+        description="Seconds a prompt lets later ones of its model pass per second of its own expected service; "
+        "0: first come, first served.",
+    )
+    tenant_weights: dict[str, float] = Field(
+        {}, description="Parts of a model's queue by tenant (`x-edgewise-tenant`), relative; those not named have 1."
+    )
+    floor_share: float = Field(
+        0.02, ge=0, le=1, description="Least part of a node's time that each model with work there gets."
+    )
+    sticky_part: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Part of a prompt's service saved where its session (`x-edgewise-session`) was served last.",
+    )
 
     # The language model is optional; without one the graphs start at the optimiser rung.
     llm_url: str = Field("", description="OpenAI-compatible base URL ending in /v1; empty: none.")

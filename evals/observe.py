@@ -14,11 +14,12 @@ from edgewise.domain.observation import (
     Observation,
     ReplicaFact,
     ReplicaLoad,
+    ServiceFact,
     TelemetryFacts,
 )
 from edgewise.policy.dispatch import ABSENT, LOADING
 from edgewise.twin.arrays import COMPLETED
-from edgewise.twin.demand import TELEMETRY_STALE
+from edgewise.twin.demand import NODE_SLOW, TELEMETRY_STALE, Floats, Happenings, Ints
 from edgewise.twin.run import Twin
 from edgewise.twin.serve import see
 from evals.setting import Setting
@@ -36,7 +37,8 @@ def observe(where: Setting, twin: Twin, slot: int, window_s: float, ahead_s: flo
         where.believed,
         _cluster(where, twin),
         TelemetryFacts(now_s - stale_s, _loads(where, twin), demand,
-                       _models(where, twin, now_s - stale_s, window_s)),
+                       _models(where, twin, now_s - stale_s, window_s),
+                       _services(where, twin, now_s - stale_s)),
         at_s=now_s,
         slot=slot,
         slot_s=scenario.slot_s,
@@ -112,3 +114,37 @@ def _models(where: Setting, twin: Twin, now_s: float, window_s: float) -> tuple[
                       int(s.held_count[j]))
         )  # fmt: skip
     return tuple(rows)
+
+
+def _services(where: Setting, twin: Twin, now_s: float) -> tuple[ServiceFact, ...]:
+    """Prompts finished in the last slot, as their nodes would report them: compute seconds at the node's true speed,
+    told in seconds of the speed it is said to have."""
+    s, d, slot_s = twin.state, where.arrivals.demand, where.scenario.slot_s
+    arrived = int(np.searchsorted(d.at_s, now_s))
+    ended_s = s.finished_s[:arrived]
+    done = np.nonzero((s.status[:arrived] == COMPLETED) & (ended_s <= now_s) & (ended_s > now_s - slot_s))[0]
+    nodes, models = where.believed.nodes, where.believed.models
+    at = s.node[done]
+    slower = slowdown(where.happenings, at, (s.started_s[done] + s.finished_s[done]) / 2)
+    said = np.array([n.speed for n in nodes]) / twin.physics.first_speed
+    seen, expected = d.service_s[done] * slower * said[at], d.hint_s[done]
+    ratio = np.log(seen / expected)
+    key = at * len(models) + d.model[done]
+    facts = []
+    for k in np.unique(key):
+        mine = key == k
+        facts.append(
+            ServiceFact(nodes[k // len(models)].id, models[k % len(models)].id, int(mine.sum()),
+                        float(seen[mine].sum()), float(expected[mine].sum()), float(ratio[mine].mean()),
+                        float(ratio[mine].std()), slot_s)
+        )  # fmt: skip
+    return tuple(facts)
+
+
+def slowdown(h: Happenings, node: Ints, at_s: Floats) -> Floats:
+    """By what each of these nodes was slower than at first, at these seconds."""
+    factor = np.ones(len(node))
+    for when_s, kind, n, value in zip(h.at_s, h.kind, h.node, h.value, strict=True):
+        if kind == NODE_SLOW:
+            factor[(node == n) & (at_s >= when_s)] = value
+    return factor

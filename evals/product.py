@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from agents.deployer import arrange as deploy
 from edgewise.control.carry import Carry, after, planning_due, start_planning, take_result, ticket
 from edgewise.control.decide import decide
@@ -96,6 +98,11 @@ class Product:
             asked = replace(job, incumbent=decision.plan, asked=self.carry.asked, decision_id=result_id)
             self.carry = replace(self.carry, finished=epoch_plans(asked, (), self.settings, result_id, future))
         self._apply(twin, decision)
+        believed = {x.model: x.times for x in job.observation.corrections if x.model}
+        twin.believe(
+            np.array([n.speed for n in job.observation.node_specs]),
+            np.array([believed.get(m.id, 1.0) for m in job.observation.model_specs]),
+        )
 
     def _apply(self, twin: Twin, decision: Decision) -> None:
         world = self.where.believed

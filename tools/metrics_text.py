@@ -20,12 +20,17 @@ QUEUED = "edgewise_replica_queued"
 IN_FLIGHT = "edgewise_replica_in_flight"
 WORK = "edgewise_replica_work_seconds"
 SERVICE = "edgewise_service_seconds"
+EXPECTED = "edgewise_service_expected_seconds_total"
+SLOWER = "edgewise_service_slower_log_total"
+FASTER = "edgewise_service_faster_log_total"
+SQUARE = "edgewise_service_square_log_total"
 
 # Of the histogram of service times only the mean is used, so its buckets are not read.
 NAMES = frozenset(
     {
         ARRIVED, FINISHED, WAITING, QUEUED, IN_FLIGHT, WORK,
         f"{LATENCY}_bucket", f"{LATENCY}_sum", f"{LATENCY}_count", f"{SERVICE}_sum", f"{SERVICE}_count",
+        EXPECTED, SLOWER, FASTER, SQUARE,
     }
 )  # fmt: skip
 

@@ -12,8 +12,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edgewise.domain.observation import DemandFact, ModelFact, ReplicaLoad, TelemetryFacts
-from tools.metrics_text import ARRIVED, FINISHED, IN_FLIGHT, LATENCY, QUEUED, SERVICE, WAITING, WORK, Labels, Series
+from edgewise.domain.observation import DemandFact, ModelFact, ReplicaLoad, ServiceFact, TelemetryFacts
+from tools.metrics_text import (
+    ARRIVED,
+    EXPECTED,
+    FASTER,
+    FINISHED,
+    IN_FLIGHT,
+    LATENCY,
+    QUEUED,
+    SERVICE,
+    SLOWER,
+    SQUARE,
+    WAITING,
+    WORK,
+    Labels,
+    Series,
+)
 
 GAUGES = frozenset({WAITING, QUEUED, IN_FLIGHT, WORK})
 Key = tuple[str, ...]
@@ -59,6 +74,7 @@ def facts_of(rings: Mapping[str, Sequence[Scrape]], now_s: float, window_s: floa
         loads=_loads(windows),
         demand=tuple(DemandFact(a, m, round(f.value), f.span_s, f.age_s) for (a, m), f in sorted(demand.items())),
         models=_models(windows, window_s),
+        services=_services(windows, window_s),
     )
 
 
@@ -163,6 +179,32 @@ def _models(windows: Sequence[Window], window_s: float) -> tuple[ModelFact, ...]
 
     keys = {*arrived, *waiting, *answered, *served, *((m,) for m, _ in finished)}
     return tuple(fact(model) for (model,) in sorted(keys))
+
+
+def _services(windows: Sequence[Window], window_s: float) -> tuple[ServiceFact, ...]:
+    names = (f"{SERVICE}_count", f"{SERVICE}_sum", EXPECTED, SLOWER, FASTER, SQUARE)
+    counts, seen, expected, slower, faster, square = (
+        _grown(windows, window_s, name, "node", "model") for name in names
+    )
+
+    def fact(key: Key, count: Figure) -> ServiceFact:
+        many = count.value
+        mean = (slower.get(key, NONE).value - faster.get(key, NONE).value) / many
+        return ServiceFact(
+            node=key[0],
+            model=key[1],
+            count=round(many),
+            seen_s=seen.get(key, NONE).value,
+            expected_s=expected.get(key, NONE).value,
+            mean_log=mean,
+            sd_log=math.sqrt(max(0.0, square.get(key, NONE).value / many - mean * mean)),
+            window_s=count.span_s,
+            age_s=count.age_s,
+        )
+
+    return tuple(
+        fact(key, count) for key, count in sorted(counts.items()) if round(count.value) > 0 and key in expected
+    )
 
 
 def _grown(windows: Iterable[Window], overlap_s: float, name: str, *labels: str) -> dict[Key, Figure]:

@@ -44,7 +44,7 @@ from evals.scenario_file import to_yaml
 from serving.checkpoints import Source, catalogue, context_tokens
 from serving.gateway.config import GatewayConfig, limits_of
 from serving.gateway.config import NodeAddress as GatewayNode
-from serving.node.config import NodeConfig
+from serving.node.config import NodeConfig, Order
 from tools.clock import RunClock
 from tools.rundir import LOGS, SCENARIO, SUMMARY, create_run_dir, forget_run_dir, read_prompts, write_json
 
@@ -167,7 +167,8 @@ class Demo:
 
     def _node_config(self, index: int) -> NodeConfig:
         world = self.world
-        return NodeConfig(world.nodes[index], world.models, self._sources, self.clock.origin, host=HOST)
+        order = Order(self.settings.yielding, self.settings.tenant_weights)
+        return NodeConfig(world.nodes[index], world.models, self._sources, self.clock.origin, host=HOST, order=order)
 
     def _gateway_config(self) -> GatewayConfig:
         return GatewayConfig(

@@ -28,7 +28,7 @@ from serving.checkpoints import Source, context_tokens
 from serving.fork_client import NodeExited
 from serving.gateway.config import GatewayConfig, limits_of
 from serving.gateway.config import NodeAddress as GatewayNode
-from serving.node.config import NodeConfig
+from serving.node.config import NodeConfig, Order
 from tools.clock import RunClock
 from tools.local.client import NodeClient
 from tools.rundir import LOGS
@@ -146,7 +146,10 @@ class Cluster:
             await asyncio.sleep(POLL_S)
 
     def _config(self, index: int) -> NodeConfig:
-        return NodeConfig(self.world.nodes[index], self.world.models, self._sources, self.clock.origin, host=HOST)
+        first_come = Order(yielding=0.0)  # as in the scenario that the twin runs
+        return NodeConfig(
+            self.world.nodes[index], self.world.models, self._sources, self.clock.origin, host=HOST, order=first_come
+        )
 
     async def _node_exited(self, event: NodeExited) -> None:
         how = f"signal {event.signal}" if event.signal else f"code {event.code}"

@@ -11,6 +11,7 @@ from edgewise.control.intake import URGENT
 from edgewise.control.lift import REST_EPOCHS, demoted, lift
 from edgewise.control.planning import lease
 from edgewise.control.regret import ROLL_BACK, Ledger, llm_lifts, regretted, roll_back, trust, written
+from edgewise.control.residual import Residuals
 from edgewise.control.state import EpochResult, Job, Proposed, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Decision, Mode
@@ -23,7 +24,7 @@ KEPT_LIFTS = 32
 # when the planner last looked, and by at least this much.
 TROUBLE_TIMES, TROUBLE_LEAST = 2.0, 0.25
 USED_TO = 0.2
-LIFTS_BUDGET = frozenset({"demand-shift", "node-loss", "waiting-without-replica"})
+LIFTS_BUDGET = frozenset({"demand-shift", "node-loss", "slow-node", "waiting-without-replica"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Carry:
     ledger: Ledger = ()
     back: Proposed | None = None
     back_until: int = -1
+    residuals: Residuals = field(default_factory=Residuals)
 
     def demoted(self, epoch: int) -> bool:
         return epoch < self.rests_until
@@ -80,13 +82,14 @@ def ticket(carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = ()) -> 
         notes=notes,
         offers=_offers(carry, slot),
         trust=trust(carry.ledger, carry.asked_epoch),
+        residuals=carry.residuals,
     )
 
 
 def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
     """The carry after a slot. Only an active decision changes the plan in effect."""
     alive = tuple(n.id for n in job.observation.alive) or carry.alive
-    carry = replace(carry, track=job.track, alive=alive)
+    carry = replace(carry, track=job.track, alive=alive, residuals=job.residuals)
     if decision is None:
         return carry
     carry = replace(carry, decisions=carry.decisions + 1, taken=decision.epoch_result or carry.taken)

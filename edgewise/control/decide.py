@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from edgewise.control.diff import diff, moves
+from edgewise.control.floors import floored
 from edgewise.control.gate import Ruling, judge
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
@@ -20,7 +21,7 @@ from edgewise.control.twin_error import from_settings, margin_for
 from edgewise.control.vetoes import obey
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Candidate, ChangeOutcome, Decision, LlmUse, Mode, Rung, Verdict
-from edgewise.domain.plan import Change, Plan, Source
+from edgewise.domain.plan import Change, NodeSpeed, Plan, Source
 from edgewise.settings import Settings
 
 Arrange = Callable[[NodeBrief], NodeOrder]
@@ -93,6 +94,7 @@ def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
             continue
         seen.add(key)
         plan = schedule(feasible.plan, ahead, job.observation, settings, job.decision_id)
+        plan = floored(plan, settings.floor_share)
         ready.append(replace(p, plan=plan, note="; ".join(filter(None, (p.note, *feasible.notes)))))
     return replace(pool, challengers=tuple(ready))
 
@@ -213,6 +215,7 @@ def _first(job: Job, settings: Settings) -> Pool:
         return Pool(Proposed("optimiser", empty), hold=hold)
     filled = project(first_fill(o, job.track, settings, plan_id), o, None, settings)
     plan = schedule(filled.plan, outlook(o, job.track, settings, free=True), o, settings, job.decision_id)
+    plan = floored(plan, settings.floor_share)
     return Pool(Proposed("optimiser", replace(plan, reason="first fill"), note="; ".join(filled.notes)))
 
 
@@ -255,6 +258,7 @@ def _decision(job: Job, ruling: Ruling, orders: Sequence[NodeOrder]) -> Decision
 
 def _bare(job: Job, plan: Plan, verdict: Verdict, candidates: tuple[Candidate, ...]) -> Decision:
     o, result = job.observation, job.result
+    plan = replace(plan, slower=tuple(NodeSpeed(x.node, x.times) for x in o.corrections if x.node))
     return Decision(
         id=job.decision_id,
         slot=o.slot,

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from edgewise.control.forecast import Track, follow, shift
+from edgewise.control.residual import corrected, corrections, follow_services, news, words
 from edgewise.control.state import Job, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
@@ -13,7 +14,7 @@ from edgewise.domain.plan import Plan
 from edgewise.domain.world import World
 
 # Triggers that start the planner at once instead of at its cadence.
-URGENT = frozenset({"epoch", "demand-shift", "node-loss", "node-return", "waiting-without-replica"})
+URGENT = frozenset({"epoch", "demand-shift", "node-loss", "node-return", "slow-node", "waiting-without-replica"})
 
 
 def no_cluster(at_s: float) -> ClusterFacts:
@@ -55,10 +56,15 @@ def merge(
 
 
 def take(ticket: Ticket, observation: Observation) -> Job:
-    """The job of a slot: the observation with its trigger, demand followed up to it."""
-    why, words = trigger(observation, ticket.track, ticket.incumbent, ticket.alive_before)
+    """The job of a slot: the observation with its trigger, its specs corrected by the service that was seen, demand
+    followed up to it."""
+    residuals = follow_services(ticket.residuals, observation)
+    found = corrections(residuals, observation)
+    told = news(corrections(ticket.residuals, observation), found)
+    observation = corrected(observation, found)
+    why, said = trigger(observation, ticket.track, ticket.incumbent, ticket.alive_before, told)
     if observation.trigger not in ("slot", why):
-        why, words = observation.trigger, ""  # replayed, or an operator's intent
+        why, said = observation.trigger, ""  # replayed, or an operator's intent
     return Job(
         decision_id=ticket.decision_id,
         observation=replace(observation, trigger=why),
@@ -68,16 +74,18 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         result=ticket.result,
         result_new=ticket.result_new,
         asked=ticket.asked,
-        notes=(*ticket.notes, *([f"{why}: {words}"] if words else [])),
+        notes=(*ticket.notes, *([f"{why}: {said}"] if said else []), *map(words, observation.corrections)),
         offers=ticket.offers,
         trust=ticket.trust,
+        residuals=residuals,
     )
 
 
 def trigger(
-    observation: Observation, track: Track, incumbent: Plan | None, alive_before: Collection[str]
+    observation: Observation, track: Track, incumbent: Plan | None, alive_before: Collection[str], slow: str = ""
 ) -> tuple[str, str]:
-    """Why this slot matters, and in words; the most urgent reason wins. track: as it was before this observation."""
+    """Why this slot matters, and in words; the most urgent reason wins. track: as it was before this observation.
+    slow: news of nodes that are not as fast as believed, in words."""
     if incumbent is None:
         return "first", "no plan yet"
     alive = {n.id for n in observation.alive}
@@ -85,6 +93,8 @@ def trigger(
         return "node-loss", f"lost {', '.join(lost)}"
     if stranded := stranded_models(observation):
         return "waiting-without-replica", f"prompts wait for {', '.join(stranded)} without a replica"
+    if slow:
+        return "slow-node", slow
     if moved := shift(track, observation):
         return "demand-shift", moved
     if back := sorted(alive - set(alive_before)):

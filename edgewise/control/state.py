@@ -7,6 +7,7 @@ from typing import Protocol
 
 from edgewise.control.forecast import Track
 from edgewise.control.lift import Trust
+from edgewise.control.residual import Residuals
 from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
 from edgewise.domain.plan import Change, Plan
@@ -50,11 +51,11 @@ class EpochResult:
 class Ticket:
     """What a slot (or an epoch) is started with, before anything is observed.
 
-    track: demand as followed up to the slot before. alive_before: nodes alive at the last slot. result: the last
-    finished epoch result (None: none yet, or too old); result_new: no decision has taken it. asked: loads and drops
-    asked for since the epoch began (the thrash budget's other side). observation: given when replayed or handed
-    on from a slot; else it is made. offers: placements to go back to, for the gate to judge. trust: what past
-    decisions' outcomes make it ask for.
+    track, residuals: demand and seen service as followed up to the slot before. alive_before: nodes alive at the last
+    slot. result: the last finished epoch result (None: none yet, or too old); result_new: no decision has taken it.
+    asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
+    replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
+    trust: what past decisions' outcomes make it ask for.
     """
 
     decision_id: str
@@ -70,12 +71,13 @@ class Ticket:
     observation: Observation | None = None
     offers: tuple[Proposed, ...] = ()
     trust: Trust = field(default_factory=Trust)
+    residuals: Residuals = field(default_factory=Residuals)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All inputs of one decision; fields as in Ticket. The same job gives the same decision. track: demand as
-    followed up to and including `observation`. cases: recalled, nearest first."""
+    """All inputs of one decision; fields as in Ticket. The same job gives the same decision. track, residuals:
+    as followed up to and including `observation`. cases: recalled, nearest first."""
 
     decision_id: str
     observation: Observation
@@ -89,6 +91,7 @@ class Job:
     cases: tuple[RecalledCase, ...] = ()
     offers: tuple[Proposed, ...] = ()
     trust: Trust = field(default_factory=Trust)
+    residuals: Residuals = field(default_factory=Residuals)
 
 
 @dataclass(frozen=True, slots=True)

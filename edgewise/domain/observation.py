@@ -81,6 +81,34 @@ class ModelFact:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceFact:
+    """Prompts of a model that a node finished in the last `window_s` seconds, and how long they took against what the
+    catalogue says of their sizes. seen_s, expected_s: sums, seconds at the speed the node is said to have; mean_log,
+    sd_log: of ln(seen / expected), prompt by prompt."""
+
+    node: str
+    model: str
+    count: int
+    seen_s: float
+    expected_s: float
+    mean_log: float
+    sd_log: float
+    window_s: float
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What seen service says of a node (`model` empty) or of a model (`node` empty): it takes `times` what was
+    believed. error: of ln(times), one standard error."""
+
+    node: str
+    model: str
+    times: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """What the Cluster port sees: nodes and replicas at one instant of the run clock."""
 
@@ -103,11 +131,13 @@ class TelemetryFacts:
     loads: tuple[ReplicaLoad, ...]
     demand: tuple[DemandFact, ...]
     models: tuple[ModelFact, ...]
+    services: tuple[ServiceFact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """All that a decision may look at; self-contained, so that it can be stored, sent and decided again."""
+    """All that a decision may look at; self-contained, so that it can be stored, sent and decided again. Specs are
+    the catalogue's, or what is believed instead: `corrections` says where they differ."""
 
     at_s: float
     slot: int
@@ -120,8 +150,9 @@ class Observation:
     cluster: ClusterFacts
     telemetry: TelemetryFacts
     host_cores: float | None = None  # cores all nodes share (one machine playing several nodes); None: own cores
-    trigger: str = "slot"  # slot | epoch | demand-shift | node-loss | intent
+    trigger: str = "slot"  # slot | epoch | demand-shift | node-loss | slow-node | intent
     notes: tuple[str, ...] = ()  # what could not be observed, in words
+    corrections: tuple[Correction, ...] = ()  # already in the specs
 
     def model(self, model_id: str) -> ModelSpec:
         return next(m for m in self.model_specs if m.id == model_id)

@@ -59,6 +59,14 @@ class Role:
     role: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class NodeSpeed:
+    """A node that is `times` slower than the catalogue says, as its service was seen."""
+
+    node: str
+    times: float
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Replicas wanted, sparse routing weights, on-node shares, roles; valid from `made_at_s` to `expires_s`
@@ -74,6 +82,7 @@ class Plan:
     roles: tuple[Role, ...] = ()
     alpha: float | None = None
     reason: str = ""
+    slower: tuple[NodeSpeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

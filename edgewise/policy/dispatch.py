@@ -31,6 +31,15 @@ Exact when the prompts of k are alike. Prompts of m that run beside ours are del
 *Prior.* A node that got the part g of its route's recent prompts although its weight is w < g pays
 PRIOR·(g − w)·s/v: less than one service time, so that it settles near-ties and no more.
 
+*Stale figures.* Of a node whose figures are `age` old one knows the part f = exp(−(age − FRESH_S)/STALE_S), all
+while they are younger than FRESH_S. Its cost is then
+    f·cost + (1 − f)·mean·(g/w)
+with `mean` the cost of the nodes to choose from on average, and g/w its part of the route's recent prompts over its
+weight: with age the choice goes over from what was seen to the plan's weights, kept to by counting (the node that has
+got least for its weight is next), and neither herds to a node that looked idle once nor becomes random. Its predicted
+latency goes over to the mean of the nodes likewise. A model without a route has no weights to fall back on; there the
+last figures stand, with what was sent since.
+
 Constraint: a node of weight 0 is taken only when no node with a weight could take the prompt, a node tried before
 only when no other is left; dead nodes and replicas that are neither ready nor (with `allow_loading`) loading never.
 Nodes predicted to answer after `left_s` come after those in time. Ties go to the lowest node index.
@@ -63,6 +72,9 @@ FAILED: Final = 4
 
 SENT_DECAY: Final = 0.98  # of a route row's counts per prompt: the prior looks at about the last 50
 
+FRESH_S: Final = 1.0  # figures no older than this are as good as new: nodes are polled a few times a second
+STALE_S: Final = 30.0  # time constant with which older ones lose their worth
+
 PRIOR: Final = 0.5  # what ignoring a weight altogether costs, in service times
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -87,6 +99,7 @@ class FleetArrays(NamedTuple):
     route_row: Ints  # [N, M], row of the routes for (access node, model); -1: no route, every node allowed
     route_weight: Floats  # [R, N], rows sum to 1
     route_sent: Floats  # [R, N], recent prompts sent by the row (decayed counts)
+    age_s: Floats  # [N], of what is known of the node's work
 
 
 class Choice(NamedTuple):
@@ -115,6 +128,7 @@ def empty_fleet(nodes: int, models: int, rows: int = 0) -> FleetArrays:
         route_row=np.full((nodes, models), -1, np.int64),
         route_weight=np.zeros((rows, nodes)),
         route_sent=np.zeros((rows, nodes)),
+        age_s=np.zeros(nodes),
     )
 
 
@@ -206,6 +220,36 @@ def _cost(
     return penalised
 
 
+@njit(**INLINE)
+def _known(fleet: FleetArrays, row: int, node: int) -> float:
+    """The part f of the node's figures that still counts; see the docstring."""
+    old_s = fleet.age_s[node] - FRESH_S
+    if old_s <= 0.0 or row < 0 or fleet.route_weight[row, node] <= 0.0:
+        return 1.0
+    return math.exp(-old_s / STALE_S)
+
+
+@njit(**KERNEL)
+def _means(
+    fleet: FleetArrays, access: int, model: int, service_s: float, row: int, nodes: Ints, count: int, ranks: Ints,
+    rank: int,
+) -> tuple[float, float]:  # fmt: skip
+    """(own, cost) of the candidates of the rank on average; zeros where all their figures are fresh."""
+    stale = False
+    for i in range(count):
+        if ranks[i] == rank and fleet.age_s[nodes[i]] > FRESH_S:
+            stale = True
+    mean_own, mean_cost, many = 0.0, 0.0, 0.0
+    if stale and row >= 0:
+        for i in range(count):
+            if ranks[i] == rank:
+                own, imposed = predict(fleet, access, model, nodes[i], service_s)
+                mean_own += own
+                mean_cost += own + imposed
+                many += 1.0
+    return mean_own / max(many, 1.0), mean_cost / max(many, 1.0)
+
+
 @njit(**KERNEL)
 def _by_cost(
     policy: int,
@@ -221,12 +265,13 @@ def _by_cost(
     rank: int,
 ) -> tuple[int, float, float]:
     best, best_own, best_cost, best_late = plain(-1), math.inf, math.inf, True
-    row, sent = -1, 0.0
+    row, sent = plain(-1), 0.0
     if policy == MARGINAL:
         row = fleet.route_row[access, model]
         if row >= 0:
             for node in range(fleet.route_sent.shape[1]):
                 sent += fleet.route_sent[row, node]
+    mean_own, mean_cost = _means(fleet, access, model, service_s, row, nodes, count, ranks, rank)
     for i in range(count):
         if ranks[i] != rank:
             continue
@@ -234,6 +279,11 @@ def _by_cost(
         own, imposed = predict(fleet, access, model, node, service_s)
         cost = _cost(policy, fleet, model, node, service_s, own, imposed, knob)
         cost += _prior(fleet, row, sent, node, service_s)
+        known = _known(fleet, row, node)
+        if known < 1.0:
+            part = (fleet.route_sent[row, node] + 1.0) / (sent + 1.0)
+            cost = known * cost + (1.0 - known) * mean_cost * part / fleet.route_weight[row, node]
+            own = known * own + (1.0 - known) * mean_own
         late = policy == MARGINAL and own > left_s
         if best < 0 or (best_late and not late) or (late == best_late and cost < best_cost):
             best, best_own, best_cost, best_late = node, own, cost, late

@@ -8,6 +8,7 @@ from edgewise.policy.kernel import use_kernel_cache
 
 MODULES = (
     "edgewise.policy.dispatch",
+    "edgewise.policy.sample",
     "edgewise.policy.share",
     "edgewise.twin.precompile",
     "edgewise.optimise.precompile",

@@ -94,6 +94,7 @@ class State(NamedTuple):
     loading: Ints  # replicas being loaded
     next_model: Ints  # model of the node's next event; M + m: its load is ready
     stale_until_s: Floats
+    seen_s: Floats  # since when its figures are stale
     tree: Floats  # [2·L] tournament of the nodes' next event times, see twin.queues
     # replicas [N, M]
     running: Ints
@@ -161,7 +162,8 @@ def new_state(physics: Physics, fleet: FleetArrays, prompts: int, log_rows: int)
     return State(
         fleet=fleet, speed=physics.first_speed.copy(), free=physics.memory.copy(), synced_s=np.zeros(nodes),
         busy_s=np.zeros(nodes), active_count=ints(nodes), active=ints(*pair), loading=ints(nodes),
-        next_model=ints(nodes, fill=-1), stale_until_s=np.full(nodes, -np.inf), tree=np.full(2 * leaves, np.inf),
+        next_model=ints(nodes, fill=-1), stale_until_s=np.full(nodes, -np.inf),
+        seen_s=np.zeros(nodes), tree=np.full(2 * leaves, np.inf),
         running=ints(*pair), waiting=ints(*pair), transit=ints(*pair), run_root=ints(*pair, fill=-1),
         wait_root=ints(*pair, fill=-1), given_s=np.zeros(pair), rate=np.zeros(pair), run_hint_s=np.zeros(pair),
         run_given_s=np.zeros(pair), wait_hint_s=np.zeros(pair), ready_at_s=np.full(pair, np.inf),

@@ -132,6 +132,8 @@ def happen(ph: Physics, d: Demand, s: State, r: Rules, kind: int, n: int, value:
                 sync(s, k, now_s)
                 for m in range(ph.need.shape[0]):
                     see(ph, s, k, m, now_s)
+                if s.stale_until_s[k] <= now_s:
+                    s.seen_s[k] = now_s
                 s.stale_until_s[k] = max(s.stale_until_s[k], now_s + value)
     _follow_up(ph, d, s, r, yes(), now_s)
 

@@ -39,7 +39,7 @@ class Twin:
         self, physics: Physics, fleet: FleetArrays, demand: Demand, happenings: Happenings, rules: Rules
     ) -> None:
         self.physics = physics
-        self.demand = demand
+        self.demand = self._told = demand
         self.happenings = happenings
         self.rules = rules
         # The first fill alone may be a change for each place.
@@ -98,6 +98,14 @@ class Twin:
             return
         fleet = fleet._replace(route_row=rows.copy(), route_weight=weights.copy(), route_sent=np.zeros(weights.shape))
         self.state = self.state._replace(fleet=fleet)
+
+    def believe(self, speed: Floats, times: Floats) -> None:
+        """What dispatch goes by from now on: speeds of nodes [N], and by how much the hints of prompts yet to come
+        are off, by model [M]."""
+        self.state.fleet.speed[:] = speed
+        first, d = int(self.state.tally[NEXT_ARRIVAL]), self._told
+        hints = np.concatenate([self.demand.hint_s[:first], d.hint_s[first:] * times[d.model[first:]]])
+        self.demand = d._replace(hint_s=hints)
 
     def _lengthen_log(self) -> None:
         if self.state.tally[LOG_ROWS] > len(self.state.log_s):

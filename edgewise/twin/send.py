@@ -18,6 +18,8 @@ from edgewise.policy.dispatch import (
 )
 from edgewise.policy.kernel import INLINE, KERNEL
 from edgewise.policy.literals import plain, yes
+from edgewise.policy.order import queue_key
+from edgewise.policy.sample import sample_into
 from edgewise.twin.arrays import (
     HELD,
     IN_TRANSIT,
@@ -87,16 +89,8 @@ def _candidates(ph: Physics, s: State, r: Rules, p: int, access: int, m: int, no
     sampled = held > r.sample
     count = r.sample if sampled else held
     if sampled:
-        # Evenly spaced from a random start, so none twice and in ascending order; the access node takes the place of
-        # the next above it.
-        step = held / count
-        start = uniform(ph.seed, p, 0, 11) * step
-        placed = s.fleet.state[access, m] != READY and s.fleet.state[access, m] != LOADING
-        for i in range(count):
-            n = s.holders[m, min(int(start + i * step), held - 1)]
-            if not placed and (n >= access or i == count - 1):
-                n, placed = access, yes()
-            s.picked[i] = n
+        draw = uniform(ph.seed, p, 0, 11)
+        sample_into(s.fleet, s.holders[m], held, access, m, draw, count, s.picked)
     for i in range(count):
         _look(ph, s, s.picked[i] if sampled else s.holders[m, i], m, now_s)
     return count, sampled
@@ -107,8 +101,11 @@ def _look(ph: Physics, s: State, n: int, m: int, now_s: float) -> None:
     """Bring what the dispatcher knows of a node up to now; all of it when a spell of stale figures is over."""
     if s.stale_until_s[n] > -math.inf and s.stale_until_s[n] <= now_s:
         s.stale_until_s[n] = -math.inf
+        s.fleet.age_s[n] = 0.0
         for k in range(ph.need.shape[0]):
             see(ph, s, n, k, now_s)
+    if s.stale_until_s[n] > now_s:
+        s.fleet.age_s[n] = now_s - s.seen_s[n]
     for i in range(s.active_count[n]):
         see(ph, s, n, s.active[n, i], now_s)
     if s.fleet.state[n, m] == LOADING:
@@ -198,7 +195,7 @@ def _book(ph: Physics, d: Demand, s: State, r: Rules, p: int, n: int, now_s: flo
 def queue(ph: Physics, d: Demand, s: State, r: Rules, p: int, now_s: float) -> None:
     """The prompt is at its node; it starts if it may."""
     n, m = s.node[p], d.model[p]
-    s.key[p] = d.at_s[p] + r.yielding * d.hint_s[p]
+    s.key[p] = queue_key(d.at_s[p], d.hint_s[p], r.yielding)
     s.wait_root[n, m] = push(s.left, s.right, s.key, s.wait_root[n, m], p)
     s.waiting[n, m] += 1
     if s.fleet.state[n, m] == READY and (ph.slots[m] == 0 or s.running[n, m] < ph.slots[m]):
@@ -222,7 +219,7 @@ def resume_prompt(ph: Physics, d: Demand, s: State, r: Rules, p: int, n: int) ->
     s.node[p] = n
     s.attempts[p] = 1
     s.wait_hint_s[n, m] += d.hint_s[p]
-    s.key[p] = d.at_s[p] + r.yielding * d.hint_s[p]
+    s.key[p] = queue_key(d.at_s[p], d.hint_s[p], r.yielding)
     s.wait_root[n, m] = push(s.left, s.right, s.key, s.wait_root[n, m], p)
     s.waiting[n, m] += 1
     start_waiting(ph, d, s, n, m)

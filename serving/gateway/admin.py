@@ -34,9 +34,15 @@ class PlanOrder:
 def _require_finite(plan: Plan) -> None:
     """Raises BadInput for a plan with NaN or infinity in it, which JSON libraries let pass."""
     weights = (r.weight for r in plan.routes)
-    for value in (plan.made_at_s, plan.expires_s, *weights, *(s.share for s in plan.shares)):
+    for value in (
+        plan.made_at_s,
+        plan.expires_s,
+        *weights,
+        *(s.share for s in plan.shares),
+        *(x.times for x in plan.slower),
+    ):
         if not math.isfinite(value):
-            raise BadInput(f"{value} is no time, weight or share", where="plan")
+            raise BadInput(f"{value} is no time, weight, share or factor", where="plan")
 
 
 class Admin:

@@ -20,8 +20,9 @@ from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.plan import ANY, Plan
 from edgewise.domain.world import World
 from edgewise.policy import dispatch
-from edgewise.policy.dispatch import FleetArrays, Floats
+from edgewise.policy.dispatch import Bools, Choice, FleetArrays, Floats, Ints
 from edgewise.policy.network import network_arrays
+from edgewise.policy.sample import SAMPLE, candidates
 
 CODES = {state: code for code, state in enumerate(ReplicaState)}  # dispatch's codes follow the enum's order
 STATES = tuple(ReplicaState)
@@ -81,12 +82,53 @@ class FleetView:
         self.reserved_count = np.zeros(shape)
         self.refused_s = np.full(shape, -np.inf)  # when a node last handed a prompt of the model back
         self.own_speed = np.array([n.speed for n in world.nodes])
+        self.seen_s = np.full(len(world.nodes), -np.inf)  # when each node's last report was taken
+        self.slower = np.ones(len(world.nodes))  # than it says, by the plan's word
         self.mean_s = np.array([m.mean_service_s for m in world.models])
         self._ended: list[deque[Sent]] = [deque() for _ in world.nodes]
+        # [M] nodes that may serve the model, ascending; None: not known any more.
+        self._holders: list[Ints | None] = [None] * len(world.models)
+        self._live = self.arrays.alive.copy()
+        self._picked, self._ranks = np.zeros(SAMPLE, np.int64), np.zeros(SAMPLE, np.int64)
 
     def ready(self, model: int) -> bool:
         """Whether some live node has a ready replica of the model."""
         return bool((self.arrays.alive & (self.arrays.state[:, model] == dispatch.READY)).any())
+
+    def choose(self, access: int, model: int, service_s: float, tried: Bools, left_s: float, now_s: float,
+               draw: float) -> Choice:  # fmt: skip
+        """Where a prompt goes, loading replicas considered. draw: from [0, 1): where a sample of nodes begins."""
+        a = self.arrays
+        np.subtract(now_s, self.seen_s, out=a.age_s)
+        holders = self.holders(model)
+        count = candidates(a, holders, len(holders), access, model, draw, SAMPLE, self._picked)
+        choice: Choice = dispatch.choose_among(
+            dispatch.MARGINAL, a, access, model, service_s, tried, True, left_s, 0.0, 0, 1.0,
+            self._picked, count, self._ranks,
+        )  # fmt: skip
+        return choice
+
+    def choose_at(self, node: int, access: int, model: int, service_s: float, tried: Bools, left_s: float) -> Choice:
+        """What sending a prompt to this node is predicted to cost. After `choose`, which knows the ages."""
+        self._picked[0] = node
+        choice: Choice = dispatch.choose_among(
+            dispatch.MARGINAL, self.arrays, access, model, service_s, tried, False, left_s, 0.0, 0, 1.0,
+            self._picked, 1, self._ranks,
+        )  # fmt: skip
+        return choice
+
+    def holders(self, model: int) -> Ints:
+        """Live nodes that have the model ready or loading, ascending."""
+        a = self.arrays
+        if not np.array_equal(self._live, a.alive):
+            np.copyto(self._live, a.alive)
+            self._holders = [None] * len(self.models)
+        found = self._holders[model]
+        if found is None:
+            column = a.state[:, model]
+            found = np.nonzero(a.alive & ((column == dispatch.READY) | (column == dispatch.LOADING)))[0]
+            self._holders[model] = found
+        return found
 
     def send(self, node: int, model: int, access: int, service_s: float, now_s: float) -> Sent:
         sent = Sent(node, model, service_s, now_s)
@@ -113,6 +155,7 @@ class FleetView:
         """The node refused a prompt: its replica is not ready, whatever an older report says."""
         self.refused_s[node, model] = now_s
         self.arrays.state[node, model] = dispatch.DRAINING
+        self._holders[model] = None
 
     def apply(self, report: NodeReport) -> set[int]:
         """Lays a report under the ledger; the models whose replica there changed its state."""
@@ -128,7 +171,11 @@ class FleetView:
                 self._apply_replica(node, model, replica, report.at_s)
         self._apply_ledger(node, report.at_s)
         self._share_cores()
-        return {int(m) for m in np.nonzero(before != a.state[node])[0]}
+        self.seen_s[node] = report.at_s
+        changed = {int(m) for m in np.nonzero(before != a.state[node])[0]}
+        for model in changed:
+            self._holders[model] = None
+        return changed
 
     def forget(self, node: int) -> None:
         """The node is gone: no replicas, nothing of what it reported; the ledger closes on its own."""
@@ -136,6 +183,15 @@ class FleetView:
         a.alive[node] = False
         a.state[node], a.ready_in_s[node] = dispatch.ABSENT, np.inf
         a.work_s[node], a.prompts[node] = self.reserved_work[node], self.reserved_count[node]
+        self._holders = [None] * len(self.models)
+
+    def set_speeds(self, plan: Plan) -> None:
+        """Nodes that the plan says are slower than they say, by how much; the others are as fast as they say."""
+        self.slower[:] = 1.0
+        for found in plan.slower:
+            if found.node in self.nodes and found.times > 0:
+                self.slower[self.nodes[found.node]] = found.times
+        self._share_cores()
 
     def set_routes(self, plan: Plan) -> None:
         """Routes of a plan in force from now on. Nodes and models the world does not have are left out."""
@@ -195,7 +251,7 @@ class FleetView:
         # One machine playing several nodes: all busy ones divide its cores.
         cores, a = self.world.host_cores, self.arrays
         busy = int((a.prompts.sum(axis=1) > 0).sum())
-        a.speed[:] = self.own_speed * (1.0 if cores is None or busy == 0 else min(1.0, cores / busy))
+        a.speed[:] = self.own_speed / self.slower * (1.0 if cores is None or busy == 0 else min(1.0, cores / busy))
 
 
 def _arrays_of(world: World) -> FleetArrays:

@@ -25,6 +25,8 @@ from serving.gateway.reply import Reply
 from serving.gateway.spool import Body
 from serving.gateway.state import GatewayState
 from serving.gateway.upstream import NodeGone, Upstream
+from serving.tenant import HEADERS as TENANT_HEADERS
+from serving.tenant import tenant_of
 
 _log = logging.getLogger(__name__)
 _ID_LENGTH = 200
@@ -47,7 +49,8 @@ def accept(
     if access_id not in state.fleet.nodes:
         raise UnknownNode(f"access node {access_id!r} is not in the cluster", where="x-edgewise-access-node")
     size = cut(ask.size, contexts.get(spec.id))
-    service_s = spec.expected_service_s(size)
+    service_s = state.hints[state.fleet.models[spec.id]].hint(size).service_s
+    named = {name: header(scope, name.encode()) for name in TENANT_HEADERS}
     return Prompt(
         id=header(scope, b"x-request-id")[:_ID_LENGTH] or uuid.uuid4().hex,
         model=state.fleet.models[spec.id],
@@ -57,9 +60,11 @@ def accept(
         size=size,
         service_s=service_s,
         arrived_s=arrived_s,
-        ideal_s=world.ideal_s(spec, service_s),
+        ideal_s=world.ideal_s(spec, spec.expected_service_s(size)),
         tried=state.untried(),
         operation=OPERATIONS[path],
+        tenant=tenant_of(named),
+        session=header(scope, b"x-edgewise-session")[:_ID_LENGTH],
     )
 
 
@@ -178,7 +183,7 @@ class PromptFlow:
             return False
         query = scope["query_string"].decode("latin-1")
         url = link.url + scope["path"] + (f"?{query}" if query else "")
-        headers = request_headers(scope["headers"], prompt.id, prompt.service_s)
+        headers = request_headers(scope["headers"], prompt.id, prompt.service_s, prompt.arrived_s)
         if body.spooled:
             headers["content-length"] = str(body.size)
         try:
@@ -188,6 +193,7 @@ class PromptFlow:
                     state.fleet.hand_back(sent.node, sent.model, self.clock.now_s())
                     return False
                 await reply.relay(answer)
+                state.learn(prompt, sent.node)
                 return True
         except NodeGone as error:
             state.fail(sent.node, self.clock.now_s())

@@ -27,16 +27,20 @@ _HOP = frozenset(
 )
 # Set anew for the node; an answer is read for its usage, so it must not come compressed.
 _NOT_ON = _HOP | {b"host", b"content-length", b"expect", b"accept-encoding", b"x-request-id", b"x-edgewise-size-hint"}
+_NOT_ON |= {b"x-edgewise-arrived-s"}
 _NOT_BACK = _HOP | {b"content-length", b"date", b"server", b"x-edgewise-node"}
 
 
-def request_headers(pairs: Iterable[tuple[bytes, bytes]], prompt_id: str, service_s: float) -> dict[str, str]:
+def request_headers(
+    pairs: Iterable[tuple[bytes, bytes]], prompt_id: str, service_s: float, arrived_s: float
+) -> dict[str, str]:
     """Headers of the request to a node."""
     given = list(pairs)
     dropped = _NOT_ON | _named_by_connection(given)
     passed = {k.decode("latin-1"): v.decode("latin-1") for k, v in given if k.lower() not in dropped}
     passed["x-request-id"] = prompt_id
     passed["x-edgewise-size-hint"] = f"{service_s:.6g}"
+    passed["x-edgewise-arrived-s"] = f"{arrived_s:.6f}"
     return passed
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from edgewise.domain.model import ModelSpec, PromptSize
 from edgewise.domain.records import PromptRow, PromptStatus
 from edgewise.policy.dispatch import Bools
+from edgewise.policy.fair import COMMON
 from serving.gateway.fleet import Sent
 
 
@@ -16,7 +17,8 @@ class Prompt:
     """An accepted prompt. `model`, `access`, `node` are indices of the world; seconds are run-clock seconds.
 
     service_s: expected at speed 1. deadline_at_s: the answer must be back by then. tried: nodes it was sent to.
-    reserved: the loading node it waits for while held, -1 for none. served: where it was sent last, None: nowhere.
+    reserved: the loading node it waits for while held, -1 for none. took_s: compute seconds, as its node says.
+    served: where it was sent last, None: nowhere.
     """
 
     id: str
@@ -30,6 +32,9 @@ class Prompt:
     ideal_s: float
     tried: Bools
     operation: str = "text_completion"
+    tenant: str = COMMON
+    session: str = ""
+    took_s: float | None = None
     reserved: int = -1
     attempts: int = 0
     served: str | None = None

@@ -89,6 +89,11 @@ class Reply:
             self.prompt.started_s = float(started) if started else None
         except ValueError:
             self.prompt.started_s = None
+        took = answer.headers.get("x-edgewise-service-ms", "")
+        try:
+            self.prompt.took_s = float(took) / 1e3 if took else None
+        except ValueError:
+            self.prompt.took_s = None
         self.prompt.cold_start = answer.headers.get("x-edgewise-cold-start", "") == "true"
 
     def _head(self, answer: Answer) -> Pairs:

@@ -13,9 +13,15 @@ from edgewise.domain.errors import UnknownNode
 from edgewise.domain.plan import Plan
 from edgewise.domain.world import World
 from edgewise.policy import dispatch
+from edgewise.policy.fair import FairQueue
+from edgewise.policy.hints import SizeHints
+from serving.gateway.comeback import LEAST_S, Comebacks, loaded_in_s
 from serving.gateway.config import Limits, NodeAddress
 from serving.gateway.fleet import STATES, FleetView, NodeReport
 from serving.gateway.prompt import Exhausted, Hold, Prompt, Send, Shed, Verdict
+
+MOST_SESSIONS = 10_000  # remembered; the one not heard of for longest goes
+GOLDEN = 0.6180339887498949  # its multiples, modulo 1, spread evenly: samples begin everywhere in turn
 
 
 @dataclass(slots=True)
@@ -39,6 +45,10 @@ class GatewayState:
         self.held: list[OrderedDict[Prompt, float]] = [OrderedDict() for _ in world.models]  # FIFO; value: until_s
         self.plan: Plan | None = None
         self.decision: str | None = None
+        self.hints = [SizeHints(m) for m in world.models]
+        self.sessions: OrderedDict[tuple[str, int], int] = OrderedDict()  # (session, model) → node, latest last
+        self._comebacks = Comebacks(len(world.models))
+        self._turns = 0
         self._fastest = max(n.speed for n in world.nodes)
 
     # What is decided about one prompt.
@@ -58,18 +68,33 @@ class GatewayState:
             return Exhausted(prompt.attempts)
         left_s = prompt.deadline_at_s - now_s if self.limits.shedding else math.inf
         a, model = self.fleet.arrays, prompt.model
-        node, own_s, _ = dispatch.choose(
-            dispatch.MARGINAL, a, prompt.access, model, prompt.service_s, prompt.tried, True, left_s, 0.0, 0
+        self._turns += 1
+        draw = self._turns * GOLDEN % 1.0
+        node, own_s, cost_s = self.fleet.choose(
+            prompt.access, model, prompt.service_s, prompt.tried, left_s, now_s, draw
         )
+        if prompt.session and self.limits.sticky_part > 0:
+            node, own_s = self._stay(prompt, node, own_s, cost_s, left_s)
         if node >= 0 and a.state[node, model] == dispatch.READY:
             if own_s > left_s:
-                over_s = own_s - prompt.spec.deadline_s
-                return Shed(max(1.0, over_s), f"the best replica would answer in {own_s:.1f} s, after the deadline")
+                after_s = self._comebacks.after_s(
+                    a, model, own_s - prompt.spec.deadline_s, prompt.service_s, prompt.spec.deadline_s, now_s
+                )
+                return Shed(after_s, f"the best replica would answer in {own_s:.1f} s, after the deadline")
             return self._send(prompt, node, now_s)
         until_s = now_s + left_s - prompt.service_s / self._fastest
         if now_s > until_s:
-            return Shed(self._ready_in_s(model), "no replica of the model was ready in time")
+            after_s = self._comebacks.after_s(
+                a, model, self._ready_in_s(prompt), prompt.service_s, prompt.spec.deadline_s, now_s
+            )
+            return Shed(after_s, "no replica of the model was ready in time")
         return Hold(until_s, node)
+
+    def learn(self, prompt: Prompt, node: int) -> None:
+        """What a prompt took, where its node said so: the next hints of its model go by it."""
+        if prompt.took_s is not None:
+            speed = float(self.fleet.own_speed[node] / self.fleet.slower[node])
+            self.hints[prompt.model].learn(prompt.size, prompt.took_s * speed)
 
     def release(self, prompt: Prompt) -> None:
         """Takes a prompt out of its model's queue, if it is there."""
@@ -79,7 +104,8 @@ class GatewayState:
             prompt.reserved = -1
 
     def review(self, now_s: float) -> list[tuple[Prompt, Verdict]]:
-        """Decides again on all held prompts, oldest first; those that need not wait any more, with their verdicts."""
+        """Decides again on all held prompts, each tenant's oldest first. Returns those that need not wait any more,
+        with their verdicts."""
         done: list[tuple[Prompt, Verdict]] = []
         for model, queue in enumerate(self.held):
             if not queue:
@@ -88,7 +114,7 @@ class GatewayState:
             waiting = [p for p, until_s in queue.items() if not hopeless or now_s > until_s]
             for prompt in waiting:
                 self.release(prompt)
-            for prompt in waiting:
+            for prompt in self._in_turn(waiting):
                 verdict = self.route(prompt, now_s)
                 if not isinstance(verdict, Hold):
                     done.append((prompt, verdict))
@@ -112,6 +138,7 @@ class GatewayState:
     def set_plan(self, plan: Plan, decision: str) -> None:
         self.plan, self.decision = plan, decision
         self.fleet.set_routes(plan)
+        self.fleet.set_speeds(plan)
 
     def report(self, report: NodeReport, asked_s: float, now_s: float) -> bool:
         """A node's state answer to a poll begun at `asked_s`. Whether something held may now be wanted elsewhere."""
@@ -158,8 +185,38 @@ class GatewayState:
     def _send(self, prompt: Prompt, node: int, now_s: float) -> Send:
         prompt.attempts += 1
         prompt.tried[node] = True
+        if prompt.session and self.limits.sticky_part > 0:
+            key = (prompt.session, prompt.model)
+            self.sessions[key] = node
+            self.sessions.move_to_end(key)
+            if len(self.sessions) > MOST_SESSIONS:
+                self.sessions.popitem(last=False)
         prompt.served, prompt.decision = self.world.nodes[node].id, self.decision
         return Send(self.fleet.send(node, prompt.model, prompt.access, prompt.service_s, now_s))
+
+    def _stay(self, prompt: Prompt, node: int, own_s: float, cost_s: float, left_s: float) -> tuple[int, float]:
+        """The node that served the prompt's session last, where going back costs no more than it saves; else
+        `node`."""
+        last = self.sessions.get((prompt.session, prompt.model), -1)
+        a, model = self.fleet.arrays, prompt.model
+        if last in (-1, node) or prompt.tried[last] or not a.alive[last] or a.state[last, model] != dispatch.READY:
+            return node, own_s
+        row = int(a.route_row[prompt.access, model])
+        if row >= 0 and a.route_weight[row, last] <= 0.0:
+            return node, own_s
+        there = self.fleet.choose_at(last, prompt.access, model, prompt.service_s, prompt.tried, left_s)
+        saved_s = self.limits.sticky_part * prompt.service_s / a.speed[last]
+        late = there.own_s - saved_s > left_s >= own_s
+        return (last, there.own_s) if not late and there.cost_s - saved_s <= cost_s else (node, own_s)
+
+    def _in_turn(self, waiting: list[Prompt]) -> list[Prompt]:
+        """Held prompts of one model, tenants in turn."""
+        if len({p.tenant for p in waiting}) < 2:
+            return waiting
+        queue: FairQueue[Prompt] = FairQueue(self.limits.tenant_weights)
+        for prompt in waiting:
+            queue.push(prompt, prompt.arrived_s, prompt.service_s, prompt.tenant)
+        return queue.take_all()
 
     def _hopeless(self, model: int) -> bool:
         """No live node has the model ready or loading: a held prompt can only run out of time."""
@@ -167,8 +224,7 @@ class GatewayState:
         column = a.state[:, model]
         return not (a.alive & ((column == dispatch.READY) | (column == dispatch.LOADING))).any()
 
-    def _ready_in_s(self, model: int) -> float:
-        a = self.fleet.arrays
-        loading = a.alive & (a.state[:, model] == dispatch.LOADING)
-        soonest = float(a.ready_in_s[loading, model].min()) if loading.any() else math.inf
-        return max(1.0, soonest if math.isfinite(soonest) else self.limits.slot_s)
+    def _ready_in_s(self, prompt: Prompt) -> float:
+        a, spec = self.fleet.arrays, prompt.spec
+        soonest = loaded_in_s(a, prompt.model, prompt.service_s, spec.deadline_s)
+        return max(LEAST_S, soonest if math.isfinite(soonest) else self.limits.slot_s)

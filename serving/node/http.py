@@ -12,9 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from edgewise.domain.cluster import ReplicaState
+from edgewise.domain.codec import from_json, to_plain
 from edgewise.domain.errors import BadInput, EdgewiseError
 from serving.node import openai
 from serving.node.bodies import json_response, read_body
+from serving.node.config import Order
 from serving.node.node import Node
 from serving.node.prompts import Prompts
 from serving.node.view import ReplicaView
@@ -36,6 +38,7 @@ def make_app(node: Node) -> Starlette:
         Route("/edgewise/v1/state", api.state),
         Route("/edgewise/v1/models/{model}/drain", _guard(api.drain), methods=["POST"]),
         Route("/edgewise/v1/shares", _guard(api.shares), methods=["PUT"]),
+        Route("/edgewise/v1/order", _guard(api.order), methods=["PUT"]),
         Route("/edgewise/v1/limits", _guard(api.limits), methods=["PUT"]),
         Route("/metrics", api.metrics),
         Route("/v1/models", api.models),
@@ -117,6 +120,12 @@ class _Api:
                 raise BadInput(f"the share of {model} must be a number > 0", where="shares")
         self._node.share(body)
         return json_response({"shares": {v.model: v.share for v in self._views()}})
+
+    async def order(self, request: Request) -> Response:
+        data = await read_body(request, self._node.config.max_body_mib)
+        order = from_json(Order, data, where="order")
+        self._node.set_order(order)
+        return json_response(to_plain(order))
 
     async def limits(self, request: Request) -> Response:
         body = openai.parse_body(await read_body(request, self._node.config.max_body_mib))

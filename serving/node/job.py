@@ -7,6 +7,7 @@ import itertools
 from dataclasses import dataclass
 
 from edgewise.domain.errors import EdgewiseError
+from edgewise.policy.fair import COMMON
 from serving.engines.base import Output, Request
 from serving.node.turnstile import Turn
 
@@ -46,14 +47,25 @@ Event = Started | Text | Done | Failed
 
 
 class Job:
-    """A prompt with its queue of events. Made on the event loop; worker threads `tell` it what happens."""
+    """A prompt with its queue of events. Made on the event loop; worker threads `tell` it what happens. arrived_s:
+    here; entered_s: at its access node, which may have been long before."""
 
-    def __init__(self, request: Request, hint_s: float, arrived_s: float, stream: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        hint_s: float,
+        arrived_s: float,
+        stream: bool,
+        tenant: str = COMMON,
+        entered_s: float | None = None,
+    ) -> None:
         self.number = next(_numbers)
         self.request = request
         self.hint_s = hint_s
         self.arrived_s = arrived_s
         self.stream = stream
+        self.tenant = tenant
+        self.entered_s = arrived_s if entered_s is None else min(entered_s, arrived_s)
         self.cancelled = False
         self.turn: Turn | None = None  # while it runs
         self.used_before_s = 0.0  # what its turn had used for earlier prompts

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -13,6 +14,8 @@ from serving.node.view import ReplicaView
 
 SERVICE_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0, 120.0, 300.0)
 LOAD_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+LEAST_S = 1e-4  # shorter times are not told apart
+MOST_LOG = math.log(64.0)  # one odd prompt says no more than this
 
 
 class NodeMetrics:
@@ -35,6 +38,22 @@ class NodeMetrics:
             buckets=SERVICE_BUCKETS_S,
             registry=self._registry,
         )
+        # Against what the catalogue says of prompts of their sizes: ln(seen / expected), as counters that only grow.
+        self._expected = Counter(
+            "edgewise_service_expected_seconds",
+            "Seconds this node should have taken for the prompts in edgewise_service_seconds.",
+            labels,
+            registry=self._registry,
+        )
+        self._slower = Counter(
+            "edgewise_service_slower_log", "Sum of ln(seen / expected) where > 0.", labels, registry=self._registry
+        )
+        self._faster = Counter(
+            "edgewise_service_faster_log", "Sum of ln(expected / seen) where > 0.", labels, registry=self._registry
+        )
+        self._square = Counter(
+            "edgewise_service_square_log", "Sum of ln(seen / expected)².", labels, registry=self._registry
+        )
         self._load = Histogram(
             "edgewise_replica_load_seconds",
             "Seconds from the load command to ready, warm-up included.",
@@ -43,8 +62,16 @@ class NodeMetrics:
             registry=self._registry,
         )
 
-    def served(self, model: str, service_s: float) -> None:
-        self._service.labels(self._node, model).observe(service_s)
+    def served(self, model: str, service_s: float, expected_s: float) -> None:
+        """expected_s: what the catalogue says of the prompt's size, at this node's speed."""
+        names = (self._node, model)
+        self._service.labels(*names).observe(service_s)
+        self._expected.labels(*names).inc(expected_s)
+        ratio = math.log(max(service_s, LEAST_S) / max(expected_s, LEAST_S))
+        ratio = min(MOST_LOG, max(-MOST_LOG, ratio))
+        self._slower.labels(*names).inc(max(0.0, ratio))
+        self._faster.labels(*names).inc(max(0.0, -ratio))
+        self._square.labels(*names).inc(ratio * ratio)
 
     def loaded(self, model: str, load_s: float) -> None:
         self._load.labels(self._node, model).observe(load_s)

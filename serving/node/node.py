@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from edgewise.domain.errors import BadInput, EdgewiseError, LoadFailed, UnknownModel
-from edgewise.domain.model import ModelSpec
+from edgewise.domain.model import ModelSpec, PromptSize
+from edgewise.policy.fair import COMMON
 from edgewise.policy.share import precompile
 from serving.engines import engine_for
 from serving.engines.base import Engine, Request
 from serving.node import lifecycle
-from serving.node.config import NodeConfig
+from serving.node.config import NodeConfig, Order
 from serving.node.job import Job
 from serving.node.lifecycle import Life
 from serving.node.metrics import NodeMetrics
@@ -35,6 +36,7 @@ class Node:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.config = config
+        self.order = config.order
         self.specs = {m.id: m for m in config.models}
         self._clock = clock
         self.metrics = NodeMetrics(config.node, self.states, self.memory_used_gib)
@@ -98,11 +100,29 @@ class Node:
             raise BadInput(f"a CPU limit of {cores} cores cannot be", where="limits", hint="0 means no limit")
         self._turnstile.limit_cpu(cores)
 
-    def submit(self, model: str, request: Request, hint_s: float | None, stream: bool = False) -> Job:
-        """Queue a prompt. Raises UnknownModel, NotReady, Unavailable (queue full)."""
+    def set_order(self, order: Order) -> None:
+        """How queues are ordered from now on. Raises BadInput."""
+        for name, value in (("yielding", order.yielding), *order.weights.items()):
+            if not (0.0 <= value < float("inf")) or (value == 0.0 and name != "yielding"):
+                raise BadInput(f"{name} is {value}; yielding must be ≥ 0, and weights > 0", where="order")
+        self.order = order
+        for replica in self._replicas.values():
+            replica.set_order(order)
+
+    def submit(
+        self,
+        model: str,
+        request: Request,
+        hint_s: float | None,
+        stream: bool = False,
+        tenant: str = COMMON,
+        entered_s: float | None = None,
+    ) -> Job:
+        """Queue a prompt. entered_s: when it came to its access node. Raises UnknownModel, NotReady, Unavailable
+        (queue full)."""
         lifecycle.may_serve(self.life(model), self.now_s())
         expected_s = self.specs[model].expected_service_s(request.size())
-        job = Job(request, expected_s if hint_s is None else hint_s, self.now_s(), stream)
+        job = Job(request, expected_s if hint_s is None else hint_s, self.now_s(), stream, tenant, entered_s)
         self._replicas[model].submit(job, self.config.max_queued)
         return job
 
@@ -139,13 +159,15 @@ class Node:
             log.warning("loading %s failed: %s", model, reason)
             self._lives[model] = lifecycle.failed(self._lives[model], reason, self.now_s())
         else:
-            self._replicas[model] = Replica(
-                spec, engine, self._turnstile, self._threads, self.now_s, self.metrics.served
-            )
+            self._replicas[model] = Replica(spec, engine, self._turnstile, self._threads, self.now_s, self._served)
             self._lives[model] = lifecycle.loaded(self._lives[model], self.now_s())
             self.metrics.loaded(model, self.now_s() - began)
         finally:
             self._changes.pop(model, None)
+
+    def _served(self, model: str, service_s: float, size: PromptSize) -> None:
+        expected_s = self.specs[model].expected_service_s(size) / self.config.node.speed
+        self.metrics.served(model, service_s, expected_s)
 
     def _load_engine(self, model: str, engine: Engine) -> None:
         source = self.config.sources.get(model)

@@ -22,6 +22,7 @@ from serving.node import openai
 from serving.node.bodies import json_response, read_body
 from serving.node.job import Done, Failed, Job, Started, Text
 from serving.node.node import Node
+from serving.tenant import tenant_of
 
 T = TypeVar("T")
 Parse = Callable[[Mapping[str, Any], ModelSpec], Asked]
@@ -72,7 +73,9 @@ class Prompts:
             if not isinstance(model, str):
                 raise BadInput("must name a model", where="model")
             asked = parse(body, self._spec(model))
-            job = self._node.submit(model, asked, _hint(request), stream)
+            job = self._node.submit(
+                model, asked, _hint(request), stream, tenant_of(request.headers), _entered_s(request)
+            )
         except EdgewiseError as error:
             return error_response(error, headers)
         spoken = _Spoken(f"{prefix}-{identity}", model, int(time.time()), answer, chunk, _wants_usage(body))
@@ -183,6 +186,15 @@ def _hint(request: Request) -> float | None:
     if not 0.0 <= hint < math.inf:
         raise BadInput("must be seconds ≥ 0", where="x-edgewise-size-hint")
     return hint
+
+
+def _entered_s(request: Request) -> float | None:
+    """When the prompt came to its access node, run clock; None where nobody says."""
+    try:
+        entered_s = float(request.headers.get("x-edgewise-arrived-s", "nan"))
+    except ValueError:
+        entered_s = math.nan
+    return entered_s if math.isfinite(entered_s) else None
 
 
 def _service_headers(started: Started | None, event: Text | Done | Failed) -> dict[str, str]:

@@ -7,11 +7,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from statistics import fmean
 
 from edgewise.domain.errors import EdgewiseError, NotReady, RunFailed, Unavailable
-from edgewise.domain.model import ModelSpec
-from serving.engines.base import Cancelled, Engine
+from edgewise.domain.model import ModelSpec, PromptSize
+from edgewise.policy.fair import FairQueue
+from edgewise.policy.order import queue_key
+from serving.engines.base import Cancelled, Engine, Output
+from serving.node.config import DEFAULT_ORDER, Order
 from serving.node.job import Done, Failed, Job, Started, Text
 from serving.node.lifecycle import work_left_s
 from serving.node.turnstile import Interrupted, Turn, Turnstile
@@ -21,8 +25,9 @@ RECENT = 64  # prompts the mean service time is taken over
 
 
 class Replica:
-    """FIFO, up to `max_concurrency` prompts at a time, each on a worker thread that keeps its turn in the
-    turnstile from prompt to prompt: a model with a queue never looks idle between two of them."""
+    """Up to `max_concurrency` prompts at a time, each on a worker thread that keeps its turn in the turnstile from
+    prompt to prompt: a model with a queue never looks idle between two of them. Who is next is policy.fair's word:
+    tenants in turn, and within a tenant by arrival, longer prompts yielding to shorter ones."""
 
     def __init__(
         self,
@@ -31,7 +36,8 @@ class Replica:
         turnstile: Turnstile,
         threads: Executor,
         now_s: Callable[[], float],
-        on_served: Callable[[str, float], None],
+        on_served: Callable[[str, float, PromptSize], None],
+        order: Order = DEFAULT_ORDER,
     ) -> None:
         self.spec = spec
         self.engine = engine
@@ -41,7 +47,8 @@ class Replica:
         self._now_s = now_s
         self._on_served = on_served
         self._lock = threading.Lock()
-        self._queue: deque[Job] = deque()
+        self._order = order
+        self._queue: FairQueue[Job] = FairQueue(order.weights)
         self._running: dict[int, Job] = {}
         self._workers = 0
         self._cold = True
@@ -52,7 +59,7 @@ class Replica:
         with self._lock:
             if len(self._queue) >= max_queued:
                 raise Unavailable(f"{max_queued} prompts wait for {self.spec.id} here already", retry_after_s=1.0)
-            self._queue.append(job)
+            self._queue.push(job, self._key(job), job.hint_s, job.tenant)
             start = self._workers < self.spec.max_concurrency
             self._workers += start
         if start:
@@ -62,17 +69,22 @@ class Replica:
         """The client has left: forget the prompt, or stop it at its next step. Harmless when it is done."""
         with self._lock:
             job.cancelled = True
-            if job in self._queue:
-                self._queue.remove(job)
+            self._queue.remove(job)
             turn = job.turn
         if turn is not None:
             self._turnstile.interrupt(turn)
 
+    def set_order(self, order: Order) -> None:
+        """From now on, for prompts that wait already too."""
+        with self._lock:
+            self._order = order
+            self._queue.weigh(order.weights)
+            self._queue.rekey(self._key)
+
     def hand_back(self) -> int:
         """Give queued prompts back to who sent them; those in flight go on. Returns how many."""
         with self._lock:
-            back = list(self._queue)
-            self._queue.clear()
+            back = self._queue.take_all()
         for job in back:
             job.tell(Failed(NotReady(f"{self.spec.id} is draining here")))
         return len(back)
@@ -104,6 +116,9 @@ class Replica:
         with self._lock:
             return fmean(self._recent) if self._recent else None
 
+    def _key(self, job: Job) -> float:
+        return float(queue_key(job.entered_s, job.hint_s, self._order.yielding))
+
     def _served_s(self, job: Job) -> float:
         return self._turnstile.used_s(job.turn) - job.used_before_s if job.turn is not None else 0.0
 
@@ -129,10 +144,10 @@ class Replica:
 
     def _next(self) -> Job | None:
         with self._lock:
-            if not self._queue:
+            job = self._queue.pop()
+            if job is None:
                 self._workers -= 1
                 return None
-            job = self._queue.popleft()
             self._running[job.number] = job
             cold, self._cold = self._cold, False
         now = self._now_s()
@@ -170,5 +185,14 @@ class Replica:
         with self._lock:
             self.served += 1
             self._recent.append(used)
-        self._on_served(self.spec.id, used)
+        self._on_served(self.spec.id, used, _size_of(job.request.size(), output))
         return Done(output, used)
+
+
+def _size_of(asked: PromptSize, output: Output) -> PromptSize:
+    """The size a prompt turned out to have: a text may end long before it must."""
+    return replace(
+        asked,
+        input_tokens=output.prompt_tokens or asked.input_tokens,
+        output_tokens=output.completion_tokens or asked.output_tokens,
+    )

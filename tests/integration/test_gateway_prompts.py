@@ -181,6 +181,23 @@ async def test_shed_under_overload(room: Room, nodes: tuple[GatewayNode, Gateway
     shed = [a for a in answers if a.status == 503]
     assert 0 < len(shed) < 60
     assert all(int(a.headers["retry-after"]) >= 1 for a in shed)
+    error = (await shed[0].json())["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert (error["code"], error["type"]) == ("shed", "server_error")
+    # Who does as told is answered.
+    await asyncio.sleep(int(shed[0].headers["retry-after"]))
+    again = await room.ask("sd", path="/v1/images/generations")
+    assert again.status == 200
+
+
+async def test_what_the_node_is_told_of_a_prompt(room: Room, nodes: tuple[GatewayNode, GatewayNode]) -> None:
+    before_s = time.monotonic() - nodes[0].origin
+    mine = {"x-gateway-inference-fairness-id": "team-a", "x-edgewise-arrived-s": "0"}
+    answer = await room.ask(headers=mine)
+    assert answer.status == 200
+    (seen,) = nodes[0].seen + nodes[1].seen
+    assert seen["headers"]["x-gateway-inference-fairness-id"] == "team-a"
+    assert float(seen["headers"]["x-edgewise-arrived-s"]) >= before_s - 0.01
 
 
 async def test_disconnect_cancels_at_the_node(room: Room, nodes: tuple[GatewayNode, GatewayNode]) -> None:

@@ -97,11 +97,13 @@ def test_hop_by_hop_headers_stay_on_their_hop() -> None:
         (b"transfer-encoding", b"chunked"),
         (b"authorization", b"Bearer t"),
         (b"x-request-id", b"theirs"),
+        (b"x-edgewise-arrived-s", b"0"),
     ]
-    assert request_headers(given, "q1", 1.5) == {
+    assert request_headers(given, "q1", 1.5, 2.25) == {
         "authorization": "Bearer t",
         "x-request-id": "q1",
         "x-edgewise-size-hint": "1.5",
+        "x-edgewise-arrived-s": "2.250000",
     }
     back = response_headers(
         [(b"Content-Type", b"text/plain"), (b"Keep-Alive", b"5"), (b"content-length", b"9"), (b"X-A", b"old")],

@@ -9,9 +9,10 @@ import pytest
 from edgewise.domain.cluster import NodeSpec, ReplicaState
 from edgewise.domain.errors import UnknownNode
 from edgewise.domain.model import ModelSpec, PromptSize, Task
-from edgewise.domain.plan import ANY, Plan, Route, Source
+from edgewise.domain.plan import ANY, NodeSpeed, Plan, Route, Source
 from edgewise.domain.world import World
 from edgewise.policy import dispatch
+from serving.gateway import state as state_module
 from serving.gateway.config import Limits, NodeAddress
 from serving.gateway.fleet import CODES, NodeReport, ReplicaReport
 from serving.gateway.prompt import Exhausted, Hold, Prompt, Send, Shed
@@ -156,6 +157,112 @@ def test_shed_under_overload_says_when_the_backlog_is_gone(state: GatewayState) 
     patient.set_nodes((NodeAddress("n1", "http://h:1"),))
     report(patient, "n1", 0.0, ReplicaReport("blip", READY, queued=20, work_s=20.0))
     assert node_of(patient.route(prompt(patient, 0.0, model=1), 0.0)) == "n1"
+
+
+def test_retry_after_is_kept(state: GatewayState) -> None:
+    """Who comes back when told is served; a second sooner it would have been refused again."""
+    for node in ("n1", "n2"):
+        report(state, node, 0.0, ReplicaReport("blip", READY, queued=20, work_s=20.0))
+    verdict = state.route(prompt(state, 0.0, model=1), 0.0)
+    assert isinstance(verdict, Shed)
+    for early_s, outcome in ((1.0, Shed), (0.0, Send)):
+        now_s = verdict.retry_after_s - early_s
+        for node in ("n1", "n2"):
+            left = round(20.0 - now_s)
+            report(state, node, now_s, ReplicaReport("blip", READY, queued=left, work_s=20.0 - now_s))
+        assert isinstance(state.route(prompt(state, now_s, model=1), now_s), outcome)
+
+
+def test_the_refused_do_not_all_come_back_at_once(state: GatewayState) -> None:
+    for node in ("n1", "n2"):
+        report(state, node, 0.0, ReplicaReport("blip", READY, queued=20, work_s=20.0))
+    told = [state.route(prompt(state, 0.0, model=1), 0.0) for _ in range(100)]
+    after_s = [v.retry_after_s for v in told if isinstance(v, Shed)]
+    assert after_s == sorted(after_s)
+    # A second of work each, two nodes that have nothing else: half a second apart.
+    assert after_s[-1] - after_s[0] == pytest.approx(99 * 0.5)
+    later = state.route(prompt(state, 49.0, model=1), 49.0)  # half of it is done by then
+    assert isinstance(later, Shed)
+    assert later.retry_after_s < after_s[10]
+
+
+def test_retry_after_counts_those_that_wait_for_the_load(state: GatewayState) -> None:
+    report(state, "n1", 0.0, ReplicaReport("blip", LOADING, ready_in_s=17.0))
+    for _ in range(30):
+        state.route(prompt(state, 0.0, model=1), 0.0)
+    shed = [v for _, v in state.review(9.1) if isinstance(v, Shed)]
+    assert max(v.retry_after_s for v in shed) > 17.0
+
+
+def test_a_slow_node_by_the_plans_word(state: GatewayState) -> None:
+    both_ready(state)
+    slow = replace(routes(n1=0.5, n2=0.5), slower=(NodeSpeed("n1", 4.0), NodeSpeed("gone", 2.0)))
+    state.set_plan(slow, "d")
+    assert node_of(state.route(prompt(state), 0.0)) == "n2"
+    assert state.fleet.arrays.speed.tolist() == [0.25, 1.0]
+    state.set_plan(routes(n1=0.5, n2=0.5), "d")
+    assert state.fleet.arrays.speed.tolist() == [1.0, 1.0]
+
+
+def test_old_figures_give_way_to_the_weights(state: GatewayState) -> None:
+    state.set_plan(routes(n1=0.9, n2=0.1), "d")
+    for node, work_s in (("n1", 30.0), ("n2", 0.0)):
+        report(state, node, 0.0, ReplicaReport("gpt2", READY, queued=int(work_s / 2), work_s=work_s))
+    patient = replace(state.limits, shedding=False)
+    state.limits = patient
+    assert node_of(state.route(prompt(state, 0.5), 0.5)) == "n2"
+    sent = [node_of(state.route(prompt(state, 500.0), 500.0)) for _ in range(20)]
+    assert 16 <= sent.count("n1") <= 20
+
+
+def test_a_session_stays_where_that_saves_enough(state: GatewayState) -> None:
+    state.limits = replace(state.limits, sticky_part=0.5)
+    both_ready(state)
+    report(state, "n1", 0.0, ReplicaReport("gpt2", READY, queued=1, work_s=2.0))
+    first = replace_session(prompt(state), "s1")
+    assert node_of(state.route(first, 0.0)) == "n2"
+    both_ready(state, 1.0)
+    # Idle both, n1 is the lower index; what was sent to n2 is done.
+    state.fleet.open_count[:] = 0
+    state.fleet.open[1].clear()
+    both_ready(state, 2.0)
+    assert node_of(state.route(prompt(state, 2.0), 2.0)) == "n1"
+    both_ready(state, 3.0)
+    assert node_of(state.route(replace_session(prompt(state, 3.0), "s1"), 3.0)) == "n2"
+    report(state, "n2", 4.0, ReplicaReport("gpt2", READY, queued=9, work_s=18.0))
+    assert node_of(state.route(replace_session(prompt(state, 4.0), "s1"), 4.0)) == "n1", "not at any price"
+
+
+def replace_session(made: Prompt, session: str) -> Prompt:
+    made.session = session
+    return made
+
+
+def test_sessions_are_forgotten_in_the_end(state: GatewayState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "MOST_SESSIONS", 3)
+    state.limits = replace(state.limits, sticky_part=0.5)
+    both_ready(state)
+    for i in range(5):
+        state.route(replace_session(prompt(state, float(i)), f"s{i}"), float(i))
+    assert [session for session, _ in state.sessions] == ["s2", "s3", "s4"]
+
+
+def test_held_prompts_of_tenants_take_turns(state: GatewayState) -> None:
+    made = [prompt(state, 0.01 * i) for i in range(6)]
+    for i, p in enumerate(made):
+        p.tenant = "greedy" if i < 5 else "small"
+        assert isinstance(state.route(p, 0.1), Hold)
+    report(state, "n1", 1.0, ReplicaReport("gpt2", READY))
+    order = [p.tenant for p, _ in state.review(1.0)]
+    assert order.index("small") <= 1
+
+
+def test_hints_go_by_what_prompts_took(state: GatewayState) -> None:
+    for _ in range(60):
+        served = prompt(state)
+        served.size, served.took_s = PromptSize(100, 50), 6.0
+        state.learn(served, 0)
+    assert state.hints[0].hint(PromptSize(100, 50)).service_s == pytest.approx(6.0, rel=0.15)
 
 
 def test_each_attempt_goes_to_another_node_where_there_is_one(state: GatewayState) -> None:
