@@ -2,10 +2,9 @@
 
 A robust exponentially weighted mean with a damped trend follows each rate; an innovation beyond CLIP standard
 deviations is cut, so that one burst does not move the forecast, unless the whole kind has shifted: then it follows
-at once, half-way with each observation, as a window that straddles a shift or a burst is half right. Beside it runs
-the usual rate, the mean since demand last turned for good; over a planning horizon most of what a rate is off its
-usual passes (docs/decisions/0021-forecast.md has the backtest). Draws are gamma (a Poisson rate known from a finite
-count), widened by the measured dispersion.
+at once, half-way with each observation, as a window that straddles a shift or a burst is half right. Beside it runs a
+usual rate, to which bursts return (docs/decisions/0021-forecast.md has the backtest). Draws are gamma (a Poisson rate
+known from a finite count), widened by the measured dispersion and by what demand moves on meanwhile.
 """
 
 from __future__ import annotations
@@ -29,11 +28,8 @@ SHIFT_LEARNS, SHIFT_MOST = 0.3, 10.0
 # Of what a rate is above its usual, at least so much is expected to last over a planning horizon: bursts end, shifts
 # stay. The less a kind comes in bursts, the more it is.
 LASTING = 0.5
-# The usual rate is the mean of what was seen since it last changed for good, of up to so many windows.
-USUAL_CONSTANT = 60.0
-# It changed for good when the mean over so many windows is off by so many standard deviations of a whole kind's
-# count: the usual rate then starts anew from that mean.
-RECENT_CONSTANT, RECENT_SIGMA = 3.0, 1.0
+# The usual rate's time constant in windows; until so many were seen it is their plain mean.
+USUAL_CONSTANT = 8.0
 # Recorded traces of text, captions and images all arrive in bursts; Poisson until proved otherwise would be naive.
 PRIOR_DISPERSION = 2.0
 # Before any prompt came: each kind is expected to bring the same work, to half the capacity.
@@ -47,14 +43,13 @@ WIDER = 2.0
 @dataclass(frozen=True, slots=True)
 class Level:
     """What is followed of one (access node, model): rate per second, its trend per slot; usual: the rate it returns
-    to after a burst; recent: its mean over some windows (None: as the rate)."""
+    to after a burst (None: as the rate)."""
 
     access_node: str
     model: str
     rate: float
     trend: float = 0.0
     usual: float | None = None
-    recent: float | None = None
 
     @property
     def base(self) -> float:
@@ -114,7 +109,6 @@ def follow(track: Track, observation: Observation) -> Track:
         return track
     step_s = min(window_s, at_s - track.at_s) if track.levels else window_s
     gain = 1 - math.exp(-step_s / (TIME_CONSTANT * window_s))
-    middle = 1 - math.exp(-step_s / (RECENT_CONSTANT * window_s))
     old = {(x.access_node, x.model): x for x in track.levels}
     by_model: dict[str, list[tuple[str, str]]] = {model: [] for _, model in (*old, *counts)}
     # A pair nobody has seen a prompt of has a level of 0, and needs none.
@@ -129,23 +123,17 @@ def follow(track: Track, observation: Observation) -> Track:
         shifted = bool(track.levels) and _is_shift(expected, seen, spread.dispersion)
         usual_s = min(USUAL_CONSTANT * window_s, spread.usual_s + step_s)
         slow = step_s / max(usual_s, step_s)
-        fresh: list[Level] = []
         for k in mine:
             rate, was = counts.get(k, 0) / window_s, old.get(k, Level(*k, 0.0))
             if not track.levels:
-                fresh.append(Level(*k, rate))
+                levels.append(Level(*k, rate))
                 continue
             # A kind that comes in bursts anyway has not shifted for good when it comes in one.
             lasting = max(slow, SHIFT_GAIN / spread.dispersion) if shifted else slow
-            recent = was.rate if was.recent is None else was.recent
-            usual, recent = was.base + lasting * (rate - was.base), recent + middle * (rate - recent)
+            usual = was.base + lasting * (rate - was.base)
             step = max(gain, SHIFT_GAIN) * (rate - was.rate)
             moved, trend = (was.rate + step, 0.0) if shifted else _moved(was, rate, gain, window_s)
-            fresh.append(Level(*k, moved, trend, usual, recent))
-        if _has_turned(fresh, spread.dispersion, window_s):
-            fresh = [replace(x, usual=x.recent) for x in fresh]
-            usual_s = min(usual_s, RECENT_CONSTANT * window_s)
-        levels += fresh
+            levels.append(Level(*k, moved, trend, usual))
         # A shift is no dispersion; but what comes in bursts looks like one at first, and must be able to show it.
         learns, most = (SHIFT_LEARNS * gain, SHIFT_MOST) if shifted else (gain, MOST_DISPERSION)
         if track.levels:
@@ -227,18 +215,6 @@ def _arrived(counts: dict[tuple[str, str], int]) -> dict[str, int]:
 def _is_shift(expected: float, seen: float, dispersion: float) -> bool:
     distance = abs(seen - expected)
     return distance >= SHIFT_COUNT and distance > SHIFT_SIGMA * math.sqrt(max(1.0, expected) * dispersion)
-
-
-def _has_turned(levels: list[Level], dispersion: float, window_s: float) -> bool:
-    """Whether a kind's recent mean is off its usual rate beyond chance: an exponential mean of constant c has the
-    variance of one over 2c windows."""
-    seen = [x.recent for x in levels if x.recent is not None]
-    if len(seen) < len(levels):
-        return False
-    usual, recent = sum(x.base for x in levels), sum(seen)
-    seen_s = 2 * RECENT_CONSTANT * window_s
-    sigma = math.sqrt(max(usual, 1 / seen_s) * dispersion / seen_s)
-    return abs(recent - usual) > RECENT_SIGMA * sigma
 
 
 def _moved(level: Level, rate: float, gain: float, window_s: float) -> tuple[float, float]:

@@ -134,8 +134,8 @@ def _reason(
 ) -> str:
     """Why, against whom, and by how much, in a sentence. A plan's own words (a roll-back's) come with it."""
     if winner:
-        why = f"{_name(pool[winner])} predicted {gains[winner][0]:.1%} better than the incumbent, {asked}"
-        return why if rival == 0 else f"{why}; runner-up: {_name(pool[rival])}, {lead:.1%} behind"
+        why = f"{_name(pool[winner], pool[0])} predicted {gains[winner][0]:.1%} better than the incumbent, {asked}"
+        return why if rival == 0 else f"{why}; runner-up: {_name(pool[rival], pool[0])}, {lead:.1%} behind"
     if restored:
         return f"restores service: {restored}"
     if rival == winner:
@@ -143,9 +143,17 @@ def _reason(
     if not math.isfinite(gains[rival][0]):
         return f"kept: no prediction for the {pool[rival].source} plan"
     if fault:
-        return f"kept: runner-up {_name(pool[rival])} may not be carried out: {fault[0]}"
-    return f"kept: runner-up {_name(pool[rival])} predicted {gains[rival][0]:+.1%}, {asked}"
+        return f"kept: runner-up {_name(pool[rival], pool[0])} may not be carried out: {fault[0]}"
+    return f"kept: runner-up {_name(pool[rival], pool[0])} predicted {gains[rival][0]:+.1%}, {asked}"
 
 
-def _name(p: Proposed) -> str:
-    return p.plan.reason if p.source == "roll-back" and p.plan.reason else f"{p.source} plan"
+def _name(p: Proposed, base: Proposed) -> str:
+    """A plan in words: whose it is, and how its replicas differ from the incumbent's. A roll-back has its own."""
+    if p is base:
+        return "the incumbent"
+    if p.source == "roll-back" and p.plan.reason:
+        return p.plan.reason
+    new, old = set(p.plan.replicas), set(base.plan.replicas)
+    if new == old:
+        return "same replicas with new weights"
+    return f"{p.source} plan (+{len(new - old)} −{len(old - new)} replicas)"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgewise.domain.cluster import ReplicaState
-from edgewise.domain.decision import Mode
+from edgewise.domain.decision import Hindsight, Mode, Replayed
 from edgewise.domain.plan import ANY, Plan, ReplicaGoal, Role, Route, Share, Source
 from edgewise.domain.records import PromptRow, PromptStatus
 from serving.control_api.schema import (
@@ -24,7 +24,14 @@ from serving.control_api.schema import (
 )
 from tests.support.live_view import LiveView
 from ui import words
-from ui.figures import candidates_figure, fairness_figure, latency_figure, timeline_figure, trail_figure
+from ui.figures import (
+    candidates_figure,
+    fairness_figure,
+    hindsight_figure,
+    latency_figure,
+    timeline_figure,
+    trail_figure,
+)
 from ui.palette import MODELS, STATES, model_colours
 from ui.tables import age, model_rows, replica_map, totals
 
@@ -248,3 +255,21 @@ def test_plan_diff_reads_as_lines() -> None:
     ]
     assert words.plan_diff(old, old) == []
     assert words.plan_diff(None, new) == []
+
+
+def test_hindsight_is_drawn_once_it_is_known(row: DecisionRow) -> None:
+    assert hindsight_figure([row], row.id) is None
+    assert words.hindsight_lines(row.realised) == []
+    plans = (
+        Replayed("incumbent", "p-0", 3.0, 3.0, 0.0, 0.0),
+        Replayed("optimiser", row.chosen, 2.0, 9.0, 0.5, -3.0),
+        Replayed("llm", "p-2", 2.5, 2.0, 0.25, 0.5),
+    )
+    seen = RealisedRow(slots=2, completed=9, hindsight=Hindsight(60.0, 9, plans))
+    known = row.model_copy(update={"realised": seen, "accepted": True})
+    figure = hindsight_figure([known, row], known.id)
+    assert figure is not None
+    points = {trace.name: (list(trace.x), list(trace.y), list(trace.marker.symbol)) for trace in figure.data}
+    assert points["optimiser"] == ([0.5], [-1.0], ["circle"])  # cut where the picture ends
+    assert points["llm"] == ([0.25], [0.5], ["circle-open"])
+    assert words.hindsight_lines(seen)[1] == "llm: predicted +25.0 %, in hindsight +50.0 %"
