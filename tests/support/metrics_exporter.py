@@ -26,6 +26,10 @@ class Metrics:
         self.in_flight = self._gauge("edgewise_replica_in_flight", "node", "model")
         self.work = self._gauge("edgewise_replica_work_seconds", "node", "model")
         self.service = self._histogram("edgewise_service_seconds", "node", "model")
+        self.expected = self._counter("edgewise_service_expected_seconds", "node", "model")
+        self.slower = self._counter("edgewise_service_slower_log", "node", "model")
+        self.faster = self._counter("edgewise_service_faster_log", "node", "model")
+        self.square = self._counter("edgewise_service_square_log", "node", "model")
 
     def page(self) -> bytes:
         return generate_latest(self.registry)

@@ -22,7 +22,7 @@ from edgewise.domain.errors import (
 from edgewise.domain.model import ModelSpec, Task
 from serving.checkpoints import Source
 from serving.engines.base import OnStep, OnText, Output, Request, TextRequest
-from serving.node.config import NodeConfig
+from serving.node.config import NodeConfig, Order
 from serving.node.job import Done, Failed, Job, Started
 from serving.node.node import Node
 
@@ -272,5 +272,47 @@ async def test_metrics_show_every_state() -> None:
         assert 'edgewise_replica_state{model="c",node="n",state="absent"} 1.0' in text
         assert 'edgewise_replica_served_total{model="a",node="n"} 1.0' in text
         assert 'edgewise_service_seconds_count{model="a",node="n"} 1.0' in text
+        assert 'edgewise_service_expected_seconds_total{model="a",node="n"} 0.5' in text
+        # A prompt that should take 0.5 s took next to nothing.
+        assert 'edgewise_service_slower_log_total{model="a",node="n"} 0.0' in text
+        faster = next(x for x in text.splitlines() if x.startswith("edgewise_service_faster_log_total"))
+        assert float(faster.split()[-1]) > 1.0
         assert 'edgewise_node_memory_used_gib{node="n"} 2.0' in text
         assert 'edgewise_node_memory_budget_gib{node="n"} 4.0' in text
+
+
+async def test_a_long_prompt_yields_and_tenants_take_turns() -> None:
+    async with world() as w:
+        await w.ready("a")
+        blocker = w.node.submit("a", HOLD, 1.0)
+        await w.until(lambda: w.in_flight("a") == 1)
+        now_s = w.node.now_s()
+        asked = [
+            ("long", 10.0, "", now_s),
+            ("short", 0.1, "", now_s + 0.001),
+            ("aged", 10.0, "", now_s - 500.0),  # it was sent here again by the gateway
+            ("theirs", 10.0, "them", now_s),
+        ]
+        order: list[str] = []
+        jobs = {n: w.node.submit("a", QUICK, hint, tenant=t, entered_s=at) for n, hint, t, at in asked}
+
+        async def note(name: str, job: Job) -> None:
+            assert isinstance(await job.next_event(), Started)
+            order.append(name)
+
+        async with asyncio.timeout(LONG_S):
+            notes = [asyncio.create_task(note(name, job)) for name, job in jobs.items()]
+            w.engines["a"].released = True
+            await asyncio.gather(*notes)
+        await end_of(blocker)
+        assert order.index("aged") < order.index("short") < order.index("long")
+        assert order.index("theirs") <= 1
+
+
+async def test_the_order_can_be_changed() -> None:
+    async with world() as w:
+        w.node.set_order(Order(0.0, {"gold": 2.0}))
+        for wrong in (Order(-1.0), Order(float("nan")), Order(1.0, {"a": 0.0})):
+            with pytest.raises(BadInput):
+                w.node.set_order(wrong)
+        assert w.node.order == Order(0.0, {"gold": 2.0})
