@@ -19,7 +19,7 @@ from edgewise.domain.plan import Plan, Source
 from edgewise.domain.records import RecalledCase
 from edgewise.optimise.estimate import Evaluate, Score
 from edgewise.optimise.fluid import gap, pack, repair, spread
-from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, near, search
+from edgewise.optimise.placement import Limits, Planner, cover, fill_memory, neighbours, search
 from edgewise.optimise.problem import Bools, Floats, Problem
 from edgewise.optimise.weights import make_plan, placed
 from edgewise.settings import Settings
@@ -43,8 +43,8 @@ POWERS = (0.5, 1.0, 1.5)
 SPARE_TOLERANCE = 0.004
 # A first fill may be so far above the fluid bound; beyond it its score rises UNEVEN times as fast as the gap.
 LEVEL_ENOUGH, UNEVEN, WORST_GAP = 0.005, 10.0, 10.0
-# Finalists meet this many draws; the best SURVIVORS of them meet the rest.
-FIRST_DRAWS, SURVIVORS = 2, 3
+# More finalists than SURVIVORS meet this many draws first; the best of them meet the rest. Fewer meet all.
+FIRST_DRAWS, SURVIVORS = 2, 16
 
 
 def rehearse(ahead: Outlook, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
@@ -121,7 +121,7 @@ def optimise(
         return _optimise_cells(observation, ahead, stood, limits, settings, plan_id)
     score = ahead.score(settings.gate_draws, plan_id, "select")
     found = search(p, stood, limits, score, settings.search_iterations, generator(plan_id, "steps"))
-    around = near(p, found.placement, limits, generator(plan_id, "near"))
+    around = [here for here in neighbours(p, found.placement) if limits.allow(here)]
     ranked = np.argsort(score(around), kind="stable")[: settings.finalists].tolist() if around else []
     finalists = [plan_of(here) for here in (found.placement, stood, *(around[i] for i in ranked))]
     return _best_rehearsed(finalists, ahead, observation, settings, plan_id)
@@ -131,11 +131,10 @@ def _best_rehearsed(
     plans: Sequence[Plan], ahead: Outlook, observation: Observation, settings: Settings, plan_id: str
 ) -> Plan:
     """The plan that rollouts find best; all meet the first draws, the best of them the others too."""
-    first = min(FIRST_DRAWS, settings.select_draws)
+    several = ahead.future is None and len(plans) > SURVIVORS
+    first = min(FIRST_DRAWS, settings.select_draws) if several else settings.select_draws
     early = ahead.rehearse(observation, settings, first, plan_id, "final")(plans)
     rest = settings.select_draws - first
-    if ahead.future is not None or rest <= 0 or len(plans) <= SURVIVORS:
-        rest = 0
     left = np.argsort(early.mean(axis=1), kind="stable")[: SURVIVORS if rest else 1]
     if not rest:
         return plans[int(left[0])]
