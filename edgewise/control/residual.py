@@ -36,6 +36,8 @@ NODE_SIGMA, NODE_LEAST, NODE_COUNT = 3.5, math.log(1.5), 3.0
 # A ratio of sums is less certain than the mean of logarithms whose spread is known, hence the larger multiple.
 MODEL_SIGMA, MODEL_LEAST, MODEL_COUNT = 5.0, math.log(1.1), 10.0
 MOST_TIMES = 32.0
+LOOSE = 0.5  # part of these thresholds below which a correction is given up again
+STEP = math.log(1.15)  # a correction is changed when it is off by this much
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,11 @@ class Residual:
 
 @dataclass(frozen=True, slots=True)
 class Residuals:
-    """The state carried from slot to slot. at_s: of the last figures taken in."""
+    """The state carried from slot to slot. at_s: of the last figures taken in. told: what is believed wrongly."""
 
     at_s: float = -1.0
     pairs: tuple[Residual, ...] = ()
+    told: tuple[Correction, ...] = ()
 
 
 def follow_services(before: Residuals, o: Observation) -> Residuals:
@@ -82,19 +85,42 @@ def follow_services(before: Residuals, o: Observation) -> Residuals:
         found = old if fact is None else _taken(old, fact, fresh[key])
         if found is not None and found.weight > 0.1:
             pairs.append(found)
-    return Residuals(at_s, tuple(pairs))
+    r = Residuals(at_s, tuple(pairs))
+    return replace(r, told=_settled(before.told, _estimates(r, o, 1.0), _estimates(r, o, LOOSE)))
 
 
 def corrections(r: Residuals, o: Observation) -> tuple[Correction, ...]:
-    """What is believed wrongly, beyond chance. Kinds are left alone where nodes share a machine: there all of them
-    take longer together, which the shared cores account for."""
+    """What is believed wrongly, beyond chance, of the observation's nodes and models."""
+    known = {n.id for n in o.node_specs} | {m.id for m in o.model_specs}
+    return tuple(x for x in r.told if (x.node or x.model) in known)
+
+
+def _settled(
+    told: Sequence[Correction], strict: Sequence[Correction], loose: Sequence[Correction]
+) -> tuple[Correction, ...]:
+    """Beliefs that jitter move models about: one stays as it was told until it is off by STEP, and until there is
+    clearly nothing to it any more."""
+    before, sure = {(x.node, x.model): x for x in told}, {(x.node, x.model) for x in strict}
+    found = []
+    for x in loose:
+        old = before.get((x.node, x.model))
+        if old is not None:
+            found.append(old if abs(math.log(x.times / old.times)) < STEP else x)
+        elif (x.node, x.model) in sure:
+            found.append(x)
+    return tuple(found)
+
+
+def _estimates(r: Residuals, o: Observation, strict: float) -> tuple[Correction, ...]:
+    """Factors of nodes and models beyond chance; strict: part of the usual thresholds. Models are left alone where
+    nodes share a machine: there all take longer together, which the shared cores account for."""
     if not r.pairs:
         return ()
     nodes, models = sorted({p.node for p in r.pairs}), sorted({p.model for p in r.pairs})
     row = _index(nodes, [p.node for p in r.pairs])
     col = _index(models, [p.model for p in r.pairs])
     y, w = np.array([p.mean for p in r.pairs]), np.array([p.weight for p in r.pairs])
-    d, least = np.zeros(len(nodes)), NODE_LEAST if o.host_cores is None else SHARED_LEAST
+    d, least = np.zeros(len(nodes)), strict * (NODE_LEAST if o.host_cores is None else SHARED_LEAST)
     # A kind that stands on one node alone says little of that node: it may itself be what takes longer.
     trust = w * (1 - 1 / (np.bincount(col, minlength=len(models))[col] + 0.5))
     c = np.zeros(len(models))
@@ -106,12 +132,11 @@ def corrections(r: Residuals, o: Observation) -> tuple[Correction, ...]:
             )
         rest = np.bincount(row, trust * (y - c[col]), len(nodes)) / np.maximum(np.bincount(row, trust), 1e-9)
         d = np.where(np.abs(rest) > least, rest, 0.0)
-    found = [*_nodes(r, nodes, row, trust, d)]
+    found = [*_nodes(r, nodes, row, trust, d, strict)]
     if o.host_cores is None:
         slow = {x.node: math.log(x.times) for x in found}
-        found += _models(r, slow)
-    known = {n.id for n in o.node_specs} | {m.id for m in o.model_specs}
-    return tuple(x for x in found if (x.node or x.model) in known)
+        found += _models(r, slow, strict)
+    return tuple(found)
 
 
 def corrected(o: Observation, found: Sequence[Correction]) -> Observation:
@@ -180,18 +205,22 @@ def _spread(f: ServiceFact) -> float:
     return max(LEAST_SIGMA, math.sqrt((f.count * f.sd_log**2 + prior * PRIOR_SIGMA**2) / (f.count + prior)))
 
 
-def _nodes(r: Residuals, nodes: Sequence[str], row: Ints, trust: Floats, d: Floats) -> Sequence[Correction]:
+def _nodes(
+    r: Residuals, nodes: Sequence[str], row: Ints, trust: Floats, d: Floats, strict: float
+) -> Sequence[Correction]:
     total = np.bincount(row, trust, len(nodes))
     spread = np.array([p.spread for p in r.pairs])
     variance = np.bincount(row, trust * spread**2, len(nodes)) / np.maximum(total, 1e-9) ** 2
     found = []
-    for n in np.nonzero((np.abs(d) > NODE_SIGMA * np.sqrt(variance)) & (total >= NODE_COUNT) & (d != 0.0))[0]:
+    for n in np.nonzero((np.abs(d) > strict * NODE_SIGMA * np.sqrt(variance)) & (total >= NODE_COUNT) & (d != 0.0))[
+        0
+    ]:
         times = math.exp(float(np.clip(d[n], -math.log(MOST_TIMES), math.log(MOST_TIMES))))
         found.append(Correction(nodes[int(n)], "", round(times, 3), round(float(math.sqrt(variance[n])), 4)))
     return found
 
 
-def _models(r: Residuals, slow: dict[str, float]) -> Sequence[Correction]:
+def _models(r: Residuals, slow: dict[str, float], strict: float) -> Sequence[Correction]:
     """A kind's factor is that of the seconds, not of the logarithms: the mean work is what plans count with."""
     found = []
     for model in sorted({p.model for p in r.pairs}):
@@ -203,7 +232,7 @@ def _models(r: Residuals, slow: dict[str, float]) -> Sequence[Correction]:
         if weight < MODEL_COUNT or seen <= 0 or expected <= 0:
             continue
         c = math.log(seen / expected)
-        if abs(c) > max(MODEL_LEAST, MODEL_SIGMA * error):
+        if abs(c) > strict * max(MODEL_LEAST, MODEL_SIGMA * error):
             times = math.exp(float(np.clip(c, -math.log(MOST_TIMES), math.log(MOST_TIMES))))
             found.append(Correction("", model, round(times, 3), round(error, 4)))
     return found
