@@ -28,14 +28,18 @@ class Settings(BaseSettings):
     )
 
     # The objective: mean latency / mean ideal latency · (1 + α·(1 − J)) + β·churn + γ·energy.
-    alpha: float = Field(1.0, ge=0, description="Weight of fairness between kinds; 1 buys +0.04..0.09 of J.")
+    alpha: float = Field(
+        0.3,
+        ge=0,
+        description="Weight of fairness between kinds. What it buys and costs: docs/reference/objective.md.",
+    )
     beta: float = Field(0.02, ge=0, description="Cost of one load or unload per node-hour.")
     gamma: float = Field(0.0, ge=0, description="Cost of one joule per prompt.")
 
     # Search and gate budgets are counts, never seconds, so that a recorded decision replays identically.
     search_iterations: int = Field(60, ge=0, description="Local-search steps of the planner.")
     finalists: int = Field(8, ge=0, description="Neighbours of the search's result that rollouts compare it with.")
-    select_draws: int = Field(8, ge=2, description="Demand draws on which rollouts select among finalists.")
+    select_draws: int = Field(6, ge=2, description="Demand draws on which rollouts select among finalists.")
     rollout_events: float = Field(
         1.5e6, ge=0, description="Events the rollouts of one plan may have; beyond it, draws are fewer."
     )

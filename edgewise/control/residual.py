@@ -74,7 +74,7 @@ def follow_services(before: Residuals, o: Observation) -> Residuals:
     window_s = max((f.window_s for f in facts.values()), default=o.slot_s)
     fade = math.exp(-gone_s / (KEPT_WINDOWS * max(window_s, 1e-9))) if known else 0.0
     fresh = {key: min(1.0, gone_s / max(f.window_s, 1e-9)) for key, f in facts.items()}
-    jumped = {n for n in {node for node, _ in facts} if _jump(n, known, facts)}
+    jumped = _jumped(known, facts)
     pairs = []
     for key in sorted({*known, *facts}):
         old, fact = known.get(key), facts.get(key)
@@ -168,16 +168,20 @@ def words(x: Correction) -> str:
     return f"{x.model} takes {x.times:.2f}× what is believed"
 
 
-def _jump(node: str, known: dict[Key, Residual], facts: dict[Key, ServiceFact]) -> bool:
-    """Whether all that a node finished in the window contradicts what was followed of it, beyond chance."""
-    apart, variance, many = 0.0, 0.0, 0.0
+def _jumped(known: dict[Key, Residual], facts: dict[Key, ServiceFact]) -> set[str]:
+    """Nodes of which all that they finished in the window contradicts what was followed of them, beyond chance."""
+    sums: dict[str, tuple[float, float, float]] = {}
     for key, f in facts.items():
-        if key[0] == node and key in known:
-            old = known[key]
-            apart += f.count * (f.mean_log - old.mean)
-            variance += f.count**2 * max(_spread(f), old.spread) ** 2 * (1 / f.count + 1 / old.weight)
-            many += f.count
-    return many >= JUMP_COUNT and abs(apart) > max(JUMP_LEAST * many, JUMP_SIGMA * math.sqrt(variance))
+        old = known.get(key)
+        if old is not None:
+            apart, variance, many = sums.get(key[0], (0.0, 0.0, 0.0))
+            error = f.count**2 * max(_spread(f), old.spread) ** 2 * (1 / f.count + 1 / old.weight)
+            sums[key[0]] = (apart + f.count * (f.mean_log - old.mean), variance + error, many + f.count)
+    return {
+        node
+        for node, (apart, variance, many) in sums.items()
+        if many >= JUMP_COUNT and abs(apart) > max(JUMP_LEAST * many, JUMP_SIGMA * math.sqrt(variance))
+    }
 
 
 def _taken(old: Residual | None, f: ServiceFact, fresh: float) -> Residual:
