@@ -180,7 +180,7 @@ command(cli, "simulate", "edgewise simulate paper7 --policy edgewise --json")(si
 @click.option("--jobs", type=int, help="Runs at a time. Default: the cores this process may use.")
 @click.option("--ci", is_flag=True, help="The short run that guards against regressions.")
 @click.option("--forecast", is_flag=True, help="Only the demand forecast, against plain ones, on the same prompts.")
-@click.option("--hindsight", is_flag=True, help="Keep the product's hindsight ledger and let it act; in the report.")
+@click.option("--hindsight/--no-hindsight", default=True, help="Whether the product keeps its hindsight ledger.")
 def evaluate(
     scenario: str | None,
     policies: str | None,

@@ -34,9 +34,8 @@ HINDSIGHT = "EDGEWISE_HINDSIGHT"
 
 
 def hindsight_asked() -> bool:
-    """An evaluation keeps the ledger when it is told to (`--hindsight`); a live controller unless it is told not
-    to."""
-    return os.environ.get(HINDSIGHT, "").lower() in ("1", "true", "yes", "on")
+    """The ledger is kept, as by a live controller, unless one is told not to (`--no-hindsight`)."""
+    return os.environ.get(HINDSIGHT, "").lower() not in ("0", "false", "no", "off")
 
 
 def settings_of(where: Setting) -> Settings:

@@ -41,7 +41,7 @@ class EvalOptions:
     out: Path | None = None
     jobs: int | None = None
     ci: bool = False
-    hindsight: bool = False
+    hindsight: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def _reports(
     default = [p for p in wanted if p in twin.policies and p not in NOT_BY_DEFAULT]
     policies = (*known_policies(options.policies, twin.policies, default), *alphas(options.alphas))
     seeds = options.seeds if options.seeds is not None else ci.SEEDS if options.ci else SEEDS
-    if options.hindsight:
-        os.environ[HINDSIGHT] = "1"  # as settings are given: it is part of a run's key, and reaches the workers
+    if not options.hindsight:
+        os.environ[HINDSIGHT] = "0"  # as settings are given: it is part of a run's key, and reaches the workers
     store = Store(out / "runs")
     grids = {name: Grid.of(scenario, policies, seeds) for name, scenario in scenarios.items()}
     store.prepare()

@@ -23,10 +23,11 @@ from tools.history import RunHistory
 from tools.rundir import decision_of, decision_row
 
 
-def test_a_run_in_the_twin_keeps_its_ledger_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_in_the_twin_keeps_its_ledger_unless_told_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
     scenario = load_scenario(ci.SCENARIO)
+    monkeypatch.setenv("EDGEWISE_HINDSIGHT", "0")
     assert simulate(scenario, "edgewise", 2).hindsight == ()
-    monkeypatch.setenv("EDGEWISE_HINDSIGHT", "1")
+    monkeypatch.delenv("EDGEWISE_HINDSIGHT")
     found = simulate(scenario, "edgewise", 2)
     again = simulate(scenario, "edgewise", 2)
     assert found.hindsight == again.hindsight
