@@ -39,7 +39,7 @@ class Foresight:
                 np.stack([o.moves[0] for o in outcomes]),
                 0,
             )
-            return scores(p, whole, len(self.where.scenario.nodes), p.horizon)
+            return scores(p, whole, [n.id for n in self.where.scenario.nodes], p.horizon)
 
         return evaluate
 

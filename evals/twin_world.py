@@ -53,7 +53,9 @@ def physics_of(scenario: Scenario, world: World, seed: int) -> Physics:
 
 def fleet_of(physics: Physics, world: World) -> FleetArrays:
     """The empty fleet, with the network of the world."""
-    return fleet_for(physics, *network(world))
+    fleet = fleet_for(physics, *network(world))
+    fleet.overtakes[:] = [m.service is not None for m in world.models]  # prompts have sizes to go by
+    return fleet
 
 
 def network(world: World) -> tuple[Floats, Floats]:

@@ -67,6 +67,7 @@ def scene(o: Observation) -> Scene:
     at_model = {m.id: j for j, m in enumerate(models)}
     physics = _physics(o, np.array([n.speed for n in nodes]))
     fleet = fleet_for(physics, *network_arrays([n.id for n in nodes], o.network))
+    fleet.overtakes[:] = [m.service is not None for m in models]
     alive = {n.id for n in o.alive}
     fleet.alive[:] = [n.id in alive for n in nodes]
     state = np.zeros((len(nodes), len(models)), np.int64)
@@ -142,7 +143,7 @@ def rolling(s: Scene, p: Problem, draws: Sequence[Draw], rules: Rules, horizon_s
         if not plans:
             return np.zeros((0, len(draws)))
         arranged = [arrange(plan, s.nodes, s.models) for plan in plans]
-        return scores(p, _roll(s.snapshot, arranged, draws, rules, horizon_s), len(s.nodes), horizon_s)
+        return scores(p, _roll(s.snapshot, arranged, draws, rules, horizon_s), s.nodes, horizon_s)
 
     return evaluate
 
@@ -167,15 +168,16 @@ def _roll(
     )
 
 
-def scores(p: Problem, out: Outcomes, nodes: int, horizon_s: float) -> Floats:
-    """DESIGN's objective of outcomes. A model without prompts in a draw counts for nothing in it."""
+def scores(p: Problem, out: Outcomes, nodes: Sequence[str], horizon_s: float) -> Floats:
+    """DESIGN's objective of outcomes. A model without prompts in a draw counts for nothing in it. nodes: names in the
+    order of `busy_s`."""
     count = np.maximum(out.count, 1.0)
     latency = np.where(out.count[None] > 0, out.latency_s / count[None], p.ideal)
     score = objective(p, latency, out.count / horizon_s)
-    score = score + p.prices.beta * out.moves / (max(1, nodes) * p.prices.churn_s / 3600)
+    score = score + p.prices.beta * out.moves / (max(1, len(nodes)) * p.prices.churn_s / 3600)
     if p.prices.gamma > 0:
-        watts = np.zeros(nodes)
-        watts[: len(p.watts)] = p.watts
+        extra = dict(zip(p.nodes, p.watts.tolist(), strict=True))
+        watts = np.array([extra.get(n, 0.0) for n in nodes])
         score = score + p.prices.gamma * (out.busy_s * watts).sum(axis=2) / np.maximum(out.count.sum(axis=1), 1.0)
     return np.asarray(score)
 

@@ -16,6 +16,11 @@ prompt and take up to min(a, s) each meanwhile. So the prompt ends when m has be
     D = (W_m − p·a) + s + p·min(a, s).
 For c = 1 this is W_m + s (FIFO); for c = ∞ (code 0) it is s + n_m·min(a, s) (processor sharing).
 
+*Where short prompts pass long ones* (`overtakes`, policy.order; for c = 1). One prompt runs, n_m − 1 wait with sizes
+taken as exponential of mean a. With x = s/a, a part e^−x of them is longer than s and is passed, the others hold the
+part 1 − e^−x·(1 + x) of the waiting work. So D = a + (n_m − 1)·a·(1 − e^−x·(1 + x)) + s, and each of the
+(n_m − 1)·e^−x prompts that are passed waits for s of m's work.
+
 *Between models.* While m is given D, model k with enough work is given D·φ_k/φ_m, and never more than W_k:
     own = net + wait + (D + Σ_{k≠m} min(W_k, D·φ_k/φ_m)) / v
 with net the network's round trip and wait what a loading replica still needs (the work there is counted as it is now,
@@ -100,6 +105,7 @@ class FleetArrays(NamedTuple):
     route_weight: Floats  # [R, N], rows sum to 1
     route_sent: Floats  # [R, N], recent prompts sent by the row (decayed counts)
     age_s: Floats  # [N], of what is known of the node's work
+    overtakes: Bools  # [M], short prompts of the model pass long ones in its queues
 
 
 class Choice(NamedTuple):
@@ -129,6 +135,7 @@ def empty_fleet(nodes: int, models: int, rows: int = 0) -> FleetArrays:
         route_weight=np.zeros((rows, nodes)),
         route_sent=np.zeros((rows, nodes)),
         age_s=np.zeros(nodes),
+        overtakes=np.zeros(models, np.bool_),
     )
 
 
@@ -152,6 +159,11 @@ def predict(fleet: FleetArrays, access: int, model: int, node: int, service_s: f
     each = work / count if count > 0.0 else 0.0
     overlap = beside * min(each, service_s)
     needed = max(work - beside * each, 0.0) + service_s + overlap
+    if fleet.overtakes[model] and slots == 1 and count > 1.0:
+        x = service_s / max(each, 1e-9)
+        longer = math.exp(-x)
+        needed = each + (work - each) * (1.0 - longer * (1.0 + x)) + service_s
+        overlap = (count - 1.0) * longer * service_s
     given, imposed = needed, 0.0
     for other in range(fleet.slots.shape[0]):
         theirs = fleet.work_s[node, other]

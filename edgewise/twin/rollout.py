@@ -99,6 +99,8 @@ def arranged(s: State, plan: Arranged) -> State:
 def _start(snapshot: Snapshot, draw: Draw, rules: Rules) -> State:
     ph = snapshot.physics
     fleet = FleetArrays._make(a.copy() for a in snapshot.fleet)
+    if rules.yielding <= 0.0:
+        fleet.overtakes[:] = False
     s = new_state(ph, fleet, len(draw.demand.at_s), 0)
     for n, m in zip(*np.nonzero(snapshot.state == READY), strict=True):
         stand(ph, s, n, m)

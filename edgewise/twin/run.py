@@ -44,6 +44,8 @@ class Twin:
         self.rules = rules
         # The first fill alone may be a change for each place.
         rows = max(FIRST_LOG, 4 * fleet.state.size)
+        if rules.yielding <= 0.0:
+            fleet.overtakes[:] = False
         self.state: State = new_state(physics, fleet, len(demand.at_s), rows)
 
     @property

@@ -24,7 +24,7 @@ class Limits:
 
     node_lost_after_s: silence after which prompts in flight at a node are sent elsewhere; much longer than the one
     after which new prompts avoid it: a node that is only busy would otherwise see its work done twice.
-    sticky_part, tenant_weights: as the settings of these names.
+    yielding, sticky_part, tenant_weights: as the settings of these names.
     shedding: whether prompts that would miss their deadline are refused (503); without it they are held and sent
     however late.
     """
@@ -37,6 +37,7 @@ class Limits:
     spool_mib: float = 1.0
     max_attempts: int = 5
     shedding: bool = True
+    yielding: float = 0.0
     sticky_part: float = 0.0
     tenant_weights: dict[str, float] = field(default_factory=dict)
 
@@ -51,6 +52,7 @@ def limits_of(settings: Settings, shedding: bool = True) -> Limits:
         spool_mib=settings.spool_mib,
         max_attempts=settings.max_attempts,
         shedding=shedding,
+        yielding=settings.yielding,
         sticky_part=settings.sticky_part,
         tenant_weights=settings.tenant_weights,
     )
