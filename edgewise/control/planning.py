@@ -76,9 +76,11 @@ def first_fill(observation: Observation, track: Track, settings: Settings, plan_
         start = pack(p, ahead.rates) if not p.held.any() else cover(p, p.held)
         return _planner(ahead, observation, settings, plan_id)(spread(p, start, ahead.rates))
     limits = Limits(p.held, p.fixed)
-    score = _level_first(p, ahead.rates, ahead.score(settings.gate_draws, plan_id, "select"))
+    score = ahead.score(settings.gate_draws, plan_id, "select")
+    if track.levels:  # without demand seen the rates are a guess, and not worth levelling to
+        score = _level_first(p, ahead.rates, score)
     found = fill_memory(p, cover(p, p.held), limits, score)
-    if not p.held.any():
+    if track.levels and not p.held.any():
         packed = spread(p, pack(p, ahead.rates), ahead.rates)
         found = found if found.score <= score([packed])[0] else replace(found, placement=packed)
     found = search(p, found.placement, limits, score, settings.search_iterations, generator(plan_id, "steps"))
@@ -87,8 +89,8 @@ def first_fill(observation: Observation, track: Track, settings: Settings, plan_
 
 
 def _level_first(p: Problem, rates: Floats, score: Score) -> Score:
-    """The score of a first fill: what cannot be levelled to the fluid bound counts as so much worse, since nobody
-    knows the demand yet and headroom is what serves any."""
+    """The score of a first fill for known demand: what cannot be levelled to the fluid bound counts as so much worse,
+    since the estimate alone forgives a busy node too much."""
 
     def levelled_score(here: Sequence[Bools]) -> Floats:
         gaps = np.array([min(gap(p, one, rates), WORST_GAP) for one in here])
