@@ -44,7 +44,8 @@ class Twin:
         self.rules = rules
         # The first fill alone may be a change for each place.
         rows = max(FIRST_LOG, 4 * fleet.state.size)
-        if rules.yielding <= 0.0:
+        # Where late prompts are refused, who is let in on the promise of passing others makes those late.
+        if rules.yielding <= 0.0 or rules.shedding:
             fleet.overtakes[:] = False
         self.state: State = new_state(physics, fleet, len(demand.at_s), rows)
 

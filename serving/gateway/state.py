@@ -41,7 +41,7 @@ class GatewayState:
         self.world = world
         self.limits = limits
         self.fleet = FleetView(world)
-        if limits.yielding > 0:
+        if limits.yielding > 0 and not limits.shedding:  # as in the twin: see twin.run
             self.fleet.arrays.overtakes[:] = [m.service is not None for m in world.models]
         self.links: dict[int, NodeLink] = {}
         self.held: list[OrderedDict[Prompt, float]] = [OrderedDict() for _ in world.models]  # FIFO; value: until_s
