@@ -159,7 +159,9 @@ class Node:
             log.warning("loading %s failed: %s", model, reason)
             self._lives[model] = lifecycle.failed(self._lives[model], reason, self.now_s())
         else:
-            self._replicas[model] = Replica(spec, engine, self._turnstile, self._threads, self.now_s, self._served)
+            self._replicas[model] = Replica(
+                spec, engine, self._turnstile, self._threads, self.now_s, self._served, self.order
+            )
             self._lives[model] = lifecycle.loaded(self._lives[model], self.now_s())
             self.metrics.loaded(model, self.now_s() - began)
         finally:

@@ -15,7 +15,7 @@ from edgewise.domain.model import ModelSpec, PromptSize
 from edgewise.policy.fair import FairQueue
 from edgewise.policy.order import queue_key
 from serving.engines.base import Cancelled, Engine, Output
-from serving.node.config import DEFAULT_ORDER, Order
+from serving.node.config import Order
 from serving.node.job import Done, Failed, Job, Started, Text
 from serving.node.lifecycle import work_left_s
 from serving.node.turnstile import Interrupted, Turn, Turnstile
@@ -37,7 +37,7 @@ class Replica:
         threads: Executor,
         now_s: Callable[[], float],
         on_served: Callable[[str, float, PromptSize], None],
-        order: Order = DEFAULT_ORDER,
+        order: Order,
     ) -> None:
         self.spec = spec
         self.engine = engine

@@ -316,3 +316,26 @@ async def test_the_order_can_be_changed() -> None:
             with pytest.raises(BadInput):
                 w.node.set_order(wrong)
         assert w.node.order == Order(0.0, {"gold": 2.0})
+
+
+async def test_a_replica_loaded_later_has_the_order_of_its_node() -> None:
+    async with world() as w:
+        w.node.set_order(Order(0.0))  # first come, first served
+        await w.ready("a")
+        blocker = w.node.submit("a", HOLD, 1.0)
+        await w.until(lambda: w.in_flight("a") == 1)
+        now_s = w.node.now_s()
+        long = w.node.submit("a", QUICK, 10.0, entered_s=now_s)
+        short = w.node.submit("a", QUICK, 0.1, entered_s=now_s + 0.001)
+        order: list[str] = []
+
+        async def note(name: str, job: Job) -> None:
+            assert isinstance(await job.next_event(), Started)
+            order.append(name)
+
+        async with asyncio.timeout(LONG_S):
+            notes = [asyncio.create_task(note(name, job)) for name, job in (("long", long), ("short", short))]
+            w.engines["a"].released = True
+            await asyncio.gather(*notes)
+        await end_of(blocker)
+        assert order == ["long", "short"]
