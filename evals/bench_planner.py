@@ -18,28 +18,22 @@ from typing import Any
 
 import numpy as np
 
-from agents.deployer import arrange as deploy
-from edgewise.control.carry import Carry, after, planning_due, start_planning, take_result, ticket
-from edgewise.control.decide import decide
+from edgewise.control.carry import Carry
 from edgewise.control.forecast import follow
-from edgewise.control.intake import take
 from edgewise.control.outlook import outlook
-from edgewise.control.planning import epoch_plans, first_fill
-from edgewise.control.rolling import SAMPLE
-from edgewise.control.state import Job
-from edgewise.domain.decision import Mode
+from edgewise.control.planning import first_fill
 from edgewise.domain.observation import DemandFact, Observation
 from edgewise.optimise.fluid import gap
 from edgewise.optimise.weights import placed
 from edgewise.policy.dispatch import MARGINAL, READY, FleetArrays, choose, choose_among, note_sent
+from edgewise.policy.sample import SAMPLE
 from edgewise.settings import Settings
 from edgewise.twin.arrays import FIXED
-from edgewise.twin.plans import arrange
 from edgewise.twin.run import Twin
 from evals.bench_twin import world
 from evals.observe import observe
 from evals.policies import rules
-from evals.product import settings_of
+from evals.product import Product, settings_of
 from evals.setting import Setting, setting
 
 SIZES = ((7, 4), (70, 10), (2000, 50))
@@ -83,7 +77,7 @@ class _Timed:
     bring three times as much for a slot's window, later a node is gone for two slots."""
 
     def __init__(self, where: Setting, settings: Settings) -> None:
-        self.where, self.settings, self.carry = where, settings, Carry()
+        self.where, self.settings, self.product = where, settings, Product(where, settings)
         self.wall_ms: list[float] = []
         self.cpu_ms: list[float] = []
         self.first_ms = 0.0
@@ -98,29 +92,13 @@ class _Timed:
         if number % 2 == 0 and number > 0:
             seen = replace(seen, trigger="epoch")
         began, cpu = time.perf_counter(), time.process_time()
-        self._decide(twin, seen, number)
+        self.product.act(twin, seen, number)
         wall_ms, cpu_ms = (time.perf_counter() - began) * 1e3, (time.process_time() - cpu) * 1e3
         if number == 0:
             self.first_ms = wall_ms
         elif (number >= 2 and seen.trigger == "epoch") or number in (slots // 2, 3 * slots // 4):
             self.wall_ms.append(wall_ms)
             self.cpu_ms.append(cpu_ms)
-
-    def _decide(self, twin: Twin, seen: Observation, number: int) -> None:
-        self.carry = take_result(self.carry, number, self.settings)
-        job = take(ticket(self.carry, number, Mode.ACTIVE), seen)
-        decision = decide(job, self.settings, deploy)
-        self.carry = after(self.carry, job, decision)
-        if planning_due(self.carry, job, decision, self.settings):
-            self.carry = start_planning(self.carry, decision)
-            name = f"e-{self.carry.epochs:06d}"
-            asked: Job = replace(job, incumbent=decision.plan, asked=self.carry.asked, decision_id=name)
-            self.carry = replace(self.carry, finished=epoch_plans(asked, (), self.settings, name))
-        believed = self.where.believed
-        to = arrange(decision.plan, [n.id for n in believed.nodes], [m.id for m in believed.models])
-        twin.want(to.goal)
-        twin.share(to.shares)
-        twin.route(to.rows, to.weights)
 
 
 def shifted(o: Observation) -> Observation:

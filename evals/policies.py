@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgewise.control.rolling import SAMPLE, product_rules
+from edgewise.control.rolling import product_rules
 from edgewise.control.seeds import generator
 from edgewise.domain.errors import BadInput
 from edgewise.optimise.greedy import greedy_fill
 from edgewise.optimise.weights import size_weights
 from edgewise.policy import dispatch
+from edgewise.policy.sample import SAMPLE
 from edgewise.twin.arrays import FIXED, LOCAL, ON_DEMAND, Rules
 from edgewise.twin.demand import Bools, Floats
 from edgewise.twin.run import Controller, Twin

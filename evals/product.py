@@ -7,7 +7,6 @@ thinks in the background.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,6 +17,7 @@ from edgewise.control.decide import decide
 from edgewise.control.intake import take
 from edgewise.control.planning import epoch_plans
 from edgewise.domain.decision import Decision, Mode
+from edgewise.domain.observation import Observation
 from edgewise.settings import Settings, load_settings
 from edgewise.twin.plans import arrange
 from edgewise.twin.run import Twin
@@ -30,14 +30,6 @@ WINDOW_SLOTS = 2  # of demand and latency figures
 FORESIGHT_SLOTS = 5  # whose arrivals a clairvoyant takes for the demand it sees
 
 
-HINDSIGHT = "EDGEWISE_HINDSIGHT"
-
-
-def hindsight_asked() -> bool:
-    """The ledger is kept, as by a live controller, unless one is told not to (`--no-hindsight`)."""
-    return os.environ.get(HINDSIGHT, "").lower() not in ("0", "false", "no", "off")
-
-
 def settings_of(where: Setting) -> Settings:
     """The product's defaults at the scenario's cadence."""
     s = where.scenario
@@ -46,7 +38,6 @@ def settings_of(where: Setting) -> Settings:
         epoch_slots=s.epoch_slots,
         window_s=WINDOW_SLOTS * s.slot_s,
         stale_after_s=max(15.0, s.slot_s),
-        hindsight=hindsight_asked(),
     )
 
 
@@ -80,7 +71,10 @@ class Product:
 
     def slot(self, twin: Twin, number: int) -> None:
         ahead_s = FORESIGHT_SLOTS * self.settings.slot_s if self.clairvoyant else 0.0
-        observation = observe(self.where, twin, number, self.settings.window_s, ahead_s)
+        self.act(twin, observe(self.where, twin, number, self.settings.window_s, ahead_s), number)
+
+    def act(self, twin: Twin, observation: Observation, number: int) -> None:
+        """A slot on what was observed: decided, planned where that is due, and in effect."""
         self.carry = take_result(self.carry, number, self.settings)
         if self.books is not None:
             self.carry = self.books.close(self.carry, observation.at_s, number)

@@ -50,21 +50,7 @@ def to_world(scenario: Scenario) -> World:
 def believed_world(scenario: Scenario, seed: int) -> World:
     """The world as policies believe it to be: service times off by the scenario's beliefs."""
     world = to_world(scenario)
-    return replace(world, models=tuple(_believed(m, belief_factor(scenario, m.id, seed)) for m in world.models))
-
-
-def _believed(model: ModelSpec, factor: float) -> ModelSpec:
-    p = model.service
-    if p is not None:
-        p = ServiceProfile(
-            p.base_s * factor,
-            p.per_input_token_s * factor,
-            p.per_output_token_s * factor,
-            p.per_image_s * factor,
-            p.per_step_s * factor,
-            p.cv,
-        )
-    return replace(model, mean_service_s=model.mean_service_s * factor, service=p)
+    return replace(world, models=tuple(m.taking(belief_factor(scenario, m.id, seed)) for m in world.models))
 
 
 def from_world(

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from edgewise.domain.errors import BadInput
-from evals.product import HINDSIGHT
 from evals.scenario import Scenario
 from evals.scenario_file import load_scenario
 from evals.suite import ci, sweep
@@ -99,7 +98,8 @@ def _reports(
     policies = (*known_policies(options.policies, twin.policies, default), *alphas(options.alphas))
     seeds = options.seeds if options.seeds is not None else ci.SEEDS if options.ci else SEEDS
     if not options.hindsight:
-        os.environ[HINDSIGHT] = "0"  # as settings are given: it is part of a run's key, and reaches the workers
+        # As settings are given: it is part of a run's key, and reaches the workers.
+        os.environ["EDGEWISE_HINDSIGHT"] = "0"
     store = Store(out / "runs")
     grids = {name: Grid.of(scenario, policies, seeds) for name, scenario in scenarios.items()}
     store.prepare()

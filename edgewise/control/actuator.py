@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
+from edgewise.control.grouping import by_node
 from edgewise.control.keepers import keepers, published, scene
 from edgewise.control.ports import Clock, Cluster, Journal, Router, Telemetry
 from edgewise.control.reconcile import Attempt, Command, next_commands
@@ -107,7 +108,7 @@ class Actuator:
         commands = next_commands(
             self._goal, self.acked, facts, loads, now_s, self._settings, self._need, self._tries, self._order
         )
-        await asyncio.gather(self._share(facts), *(self._carry_out(batch) for batch in _by_node(commands)))
+        await asyncio.gather(self._share(facts), *(self._carry_out(batch) for batch in by_node(commands).values()))
 
     async def _record(self, facts: ClusterFacts) -> None:
         before, self.facts = self.facts, facts
@@ -194,10 +195,3 @@ class Actuator:
             return None
         self.problems.pop(door, None)
         return answer
-
-
-def _by_node(commands: Sequence[Command]) -> list[list[Command]]:
-    nodes: dict[str, list[Command]] = {}
-    for c in commands:
-        nodes.setdefault(c.node, []).append(c)
-    return list(nodes.values())

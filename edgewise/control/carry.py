@@ -9,7 +9,7 @@ from edgewise.control.decide import asked
 from edgewise.control.forecast import Track
 from edgewise.control.intake import URGENT
 from edgewise.control.lift import REST_EPOCHS, demoted, lift
-from edgewise.control.planning import lease
+from edgewise.control.outlook import lease
 from edgewise.control.regret import ROLL_BACK, Ledger, llm_lifts, regretted, roll_back, trust, written
 from edgewise.control.residual import Residuals
 from edgewise.control.state import EpochResult, Job, Proposed, Ticket

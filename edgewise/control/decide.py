@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
 
 from edgewise.control.diff import diff, moves
 from edgewise.control.floors import floored
 from edgewise.control.gate import Ruling, judge
+from edgewise.control.grouping import by_node
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
 from edgewise.control.outlook import Outlook, lease, outlook
@@ -105,13 +105,13 @@ def briefs(job: Job, pool: Pool, settings: Settings) -> tuple[NodeBrief, ...]:
     alive = {n.id for n in o.alive}
     ready = {r.model for r in o.cluster.replicas if r.state is ReplicaState.READY and r.node in alive}
     facts = {n.node: n for n in reversed(o.cluster.nodes)}
-    replicas, loads = _by_node(o.cluster.replicas), _by_node(o.telemetry.loads)
+    replicas, loads = by_node(o.cluster.replicas), by_node(o.telemetry.loads)
     need = tuple((m.id, m.memory_gib) for m in o.model_specs)
     load_s = tuple((m.id, m.load_s) for m in o.model_specs)
     alone = tuple(m.id for m in o.model_specs if m.id not in ready)
     out: list[NodeBrief] = []
     for p in (pool.incumbent, *pool.challengers):
-        changes = _by_node(moves(p.plan, o.cluster))
+        changes = by_node(moves(p.plan, o.cluster))
         for node in sorted(changes):
             fact = facts[node]
             out.append(
@@ -131,22 +131,6 @@ def briefs(job: Job, pool: Pool, settings: Settings) -> tuple[NodeBrief, ...]:
                 )
             )
     return tuple(out)
-
-
-class _Placed(Protocol):
-    @property
-    def node(self) -> str: ...
-
-
-P = TypeVar("P", bound=_Placed)
-
-
-def _by_node(items: Iterable[P]) -> dict[str, tuple[P, ...]]:
-    """Items by their node, each in their order."""
-    groups: dict[str, list[P]] = {}
-    for item in items:
-        groups.setdefault(item.node, []).append(item)
-    return {node: tuple(group) for node, group in groups.items()}
 
 
 def rule(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from edgewise.control.gate import gain, score
-from edgewise.control.planning import outlook
+from edgewise.control.outlook import outlook
 from edgewise.control.rolling import Scene, product_rules, rolling, scene, sizes_around
 from edgewise.control.seeds import generator
 from edgewise.control.state import Job

@@ -24,27 +24,12 @@ from edgewise.optimise.problem import Bools, Floats, Problem
 from edgewise.optimise.weights import make_plan, placed
 from edgewise.settings import Settings
 
-__all__ = [
-    "Outlook",
-    "epoch_plans",
-    "first_fill",
-    "from_case",
-    "lease",
-    "optimise",
-    "outlook",
-    "rehearse",
-    "schedule",
-    "worth",
-]
-
 # Exponents of size in the on-node shares; larger favours short prompts more.
 POWERS = (0.5, 1.0, 1.5)
 # Loss accepted for a spare replica in the first fill, relative.
 SPARE_TOLERANCE = 0.004
 # A first fill may be so far above the fluid bound; beyond it its score rises UNEVEN times as fast as the gap.
 LEVEL_ENOUGH, UNEVEN, WORST_GAP = 0.005, 10.0, 10.0
-# More finalists than SURVIVORS meet this many draws first; the best of them meet the rest. Fewer meet all.
-FIRST_DRAWS, SURVIVORS = 2, 16
 
 
 def rehearse(ahead: Outlook, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
@@ -126,23 +111,8 @@ def optimise(
     around = [here for here in neighbours(p, found.placement) if limits.allow(here)]
     ranked = np.argsort(score(around), kind="stable")[: settings.finalists].tolist() if around else []
     finalists = [plan_of(here) for here in (found.placement, stood, *(around[i] for i in ranked))]
-    return _best_rehearsed(finalists, ahead, observation, settings, plan_id)
-
-
-def _best_rehearsed(
-    plans: Sequence[Plan], ahead: Outlook, observation: Observation, settings: Settings, plan_id: str
-) -> Plan:
-    """The plan that rollouts find best; all meet the first draws, the best of them the others too."""
-    several = ahead.future is None and len(plans) > SURVIVORS
-    first = min(FIRST_DRAWS, settings.select_draws) if several else settings.select_draws
-    early = ahead.rehearse(observation, settings, first, plan_id, "final")(plans)
-    rest = settings.select_draws - first
-    left = np.argsort(early.mean(axis=1), kind="stable")[: SURVIVORS if rest else 1]
-    if not rest:
-        return plans[int(left[0])]
-    late = ahead.rehearse(observation, settings, rest, plan_id, "late")([plans[i] for i in left])
-    scores = np.concatenate([early[left], late], axis=1).mean(axis=1)
-    return plans[int(left[int(np.argmin(scores))])]
+    scores = ahead.rehearse(observation, settings, settings.select_draws, plan_id, "final")(finalists)
+    return finalists[int(np.argmin(scores.mean(axis=1)))]
 
 
 def _optimise_cells(

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgewise.domain.model import ModelSpec, ServiceProfile
 from edgewise.domain.observation import Correction, Observation, ServiceFact
 from edgewise.policy.dispatch import Floats, Ints
 
@@ -148,7 +147,7 @@ def corrected(o: Observation, found: Sequence[Correction]) -> Observation:
     return replace(
         o,
         node_specs=tuple(replace(n, speed=n.speed / slower.get(n.id, 1.0)) for n in o.node_specs),
-        model_specs=tuple(_scaled(m, longer[m.id]) if m.id in longer else m for m in o.model_specs),
+        model_specs=tuple(m.taking(longer[m.id]) if m.id in longer else m for m in o.model_specs),
         corrections=tuple(found),
     )
 
@@ -240,20 +239,6 @@ def _models(r: Residuals, slow: dict[str, float], strict: float) -> Sequence[Cor
             times = math.exp(float(np.clip(c, -math.log(MOST_TIMES), math.log(MOST_TIMES))))
             found.append(Correction("", model, round(times, 3), round(error, 4)))
     return found
-
-
-def _scaled(m: ModelSpec, times: float) -> ModelSpec:
-    p = m.service
-    if p is not None:
-        p = ServiceProfile(
-            p.base_s * times,
-            p.per_input_token_s * times,
-            p.per_output_token_s * times,
-            p.per_image_s * times,
-            p.per_step_s * times,
-            p.cv,
-        )
-    return replace(m, mean_service_s=m.mean_service_s * times, service=p)
 
 
 def _index(names: Sequence[str], which: Sequence[str]) -> Ints:

@@ -22,6 +22,7 @@ from edgewise.optimise.problem import Floats, Problem
 from edgewise.policy import dispatch
 from edgewise.policy.dispatch import ABSENT, DRAINING, LOADING, READY
 from edgewise.policy.network import network_arrays
+from edgewise.policy.sample import SAMPLE
 from edgewise.settings import Settings
 from edgewise.twin.arrays import FIXED, Physics, Rules
 from edgewise.twin.demand import Demand, Ints
@@ -42,8 +43,6 @@ SIZE_CV = 0.8
 HINT_NOISE = 0.4
 # Threads that rollouts of one decision run on.
 THREADS = 2
-# Nodes a simulated dispatch looks at where more hold the model.
-SAMPLE = 32
 # Burstier than this, gaps of one renewal process would hold nearly all prompts of a draw in a few clumps.
 MOST_BURST = 4.0
 

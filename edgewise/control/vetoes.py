@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgewise.control.guard import project
-from edgewise.control.planning import Outlook, schedule
+from edgewise.control.outlook import Outlook
+from edgewise.control.planning import schedule
 from edgewise.control.state import Job, NodeOrder, Proposed
 from edgewise.domain.plan import ChangeKind, Plan, ReplicaGoal
 from edgewise.settings import Settings

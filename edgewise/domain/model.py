@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -77,3 +77,17 @@ class ModelSpec:
         if self.service is None or size is None:
             return self.mean_service_s
         return self.service.expected_s(size)
+
+    def taking(self, times: float) -> ModelSpec:
+        """The model with every prompt taking `times` as long."""
+        p = self.service
+        if p is not None:
+            p = ServiceProfile(
+                p.base_s * times,
+                p.per_input_token_s * times,
+                p.per_output_token_s * times,
+                p.per_image_s * times,
+                p.per_step_s * times,
+                p.cv,
+            )
+        return replace(self, mean_service_s=self.mean_service_s * times, service=p)

@@ -17,3 +17,9 @@ def queue_key(arrived_s: float, expected_s: float, yielding: float) -> float:
     """Least first. arrived_s: at the access node; expected_s: at speed 1; yielding ≥ 0."""
     key: float = arrived_s + yielding * expected_s
     return key
+
+
+def trusts_order(yielding: float, shedding: bool) -> bool:
+    """Whether dispatch reckons with short prompts passing long ones. Not where late prompts are refused: who is let
+    in on the promise of passing others makes those late."""
+    return yielding > 0.0 and not shedding

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgewise.policy.dispatch import ABSENT, DRAINING, LOADING, READY, FleetArrays
+from edgewise.policy.order import trusts_order
 from edgewise.twin.arrays import COMPLETED, EVENTS, Physics, Rules, State, new_state
 from edgewise.twin.demand import Demand, Floats, Ints, no_happenings
 from edgewise.twin.loop import advance
@@ -99,8 +100,7 @@ def arranged(s: State, plan: Arranged) -> State:
 def _start(snapshot: Snapshot, draw: Draw, rules: Rules) -> State:
     ph = snapshot.physics
     fleet = FleetArrays._make(a.copy() for a in snapshot.fleet)
-    if rules.yielding <= 0.0:
-        fleet.overtakes[:] = False
+    fleet.overtakes[:] &= trusts_order(rules.yielding, rules.shedding)
     s = new_state(ph, fleet, len(draw.demand.at_s), 0)
     for n, m in zip(*np.nonzero(snapshot.state == READY), strict=True):
         stand(ph, s, n, m)

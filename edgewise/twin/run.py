@@ -9,6 +9,7 @@ import numpy as np
 
 from edgewise.domain.errors import RunFailed
 from edgewise.policy.dispatch import ABSENT, FleetArrays, empty_fleet
+from edgewise.policy.order import trusts_order
 from edgewise.twin.arrays import (
     IN_TRANSIT,
     LOG_ROWS,
@@ -40,13 +41,12 @@ class Twin:
     ) -> None:
         self.physics = physics
         self.demand = self._told = demand
+        self._times: Floats = np.ones(len(physics.need))
         self.happenings = happenings
         self.rules = rules
         # The first fill alone may be a change for each place.
         rows = max(FIRST_LOG, 4 * fleet.state.size)
-        # Where late prompts are refused, who is let in on the promise of passing others makes those late.
-        if rules.yielding <= 0.0 or rules.shedding:
-            fleet.overtakes[:] = False
+        fleet.overtakes[:] &= trusts_order(rules.yielding, rules.shedding)
         self.state: State = new_state(physics, fleet, len(demand.at_s), rows)
 
     @property
@@ -106,6 +106,9 @@ class Twin:
         """What dispatch goes by from now on: speeds of nodes [N], and by how much the hints of prompts yet to come
         are off, by model [M]."""
         self.state.fleet.speed[:] = speed
+        if np.array_equal(times, self._times):
+            return
+        self._times = times
         first, d = int(self.state.tally[NEXT_ARRIVAL]), self._told
         hints = np.concatenate([self.demand.hint_s[:first], d.hint_s[first:] * times[d.model[first:]]])
         self.demand = d._replace(hint_s=hints)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,7 +102,6 @@ def code_digest() -> str:
     state = hashlib.blake2b(digest_size=6)
     for file in sorted(_sources(root)):
         state.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
-    state.update(os.environ.get("EDGEWISE_HINDSIGHT", "").encode())  # a run keeps its ledger unless told not to
     state.update(load_settings().model_dump_json(exclude={"llm_api_key"}).encode())
     for name in ("numpy", "numba", "scipy"):
         state.update(f"{name} {version(name)}\0".encode())

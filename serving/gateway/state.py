@@ -15,6 +15,7 @@ from edgewise.domain.world import World
 from edgewise.policy import dispatch
 from edgewise.policy.fair import FairQueue
 from edgewise.policy.hints import SizeHints
+from edgewise.policy.order import trusts_order
 from serving.gateway.comeback import LEAST_S, Comebacks, loaded_in_s
 from serving.gateway.config import Limits, NodeAddress
 from serving.gateway.fleet import STATES, FleetView, NodeReport
@@ -41,7 +42,7 @@ class GatewayState:
         self.world = world
         self.limits = limits
         self.fleet = FleetView(world)
-        if limits.yielding > 0 and not limits.shedding:  # as in the twin: see twin.run
+        if trusts_order(limits.yielding, limits.shedding):
             self.fleet.arrays.overtakes[:] = [m.service is not None for m in world.models]
         self.links: dict[int, NodeLink] = {}
         self.held: list[OrderedDict[Prompt, float]] = [OrderedDict() for _ in world.models]  # FIFO; value: until_s

@@ -14,7 +14,8 @@ from edgewise.control.diff import diff
 from edgewise.control.forecast import Track, draws, follow, forecast
 from edgewise.control.gate import judge
 from edgewise.control.guard import project, violations
-from edgewise.control.planning import outlook, schedule
+from edgewise.control.outlook import outlook
+from edgewise.control.planning import schedule
 from edgewise.control.state import Proposed
 from edgewise.domain.cluster import NodeSpec, ReplicaState
 from edgewise.domain.model import ModelSpec, Task

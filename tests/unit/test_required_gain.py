@@ -10,7 +10,7 @@ import pytest
 from edgewise.compose.control import with_measured_error
 from edgewise.control.decide import required_gain
 from edgewise.control.forecast import Track
-from edgewise.control.planning import outlook
+from edgewise.control.outlook import outlook
 from edgewise.domain.errors import BadInput
 from edgewise.settings import load_settings
 from tests.support.control_world import SD_HEAVY, demand, observe, rates, seven
