@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgewise.domain.codec import adapter
 from edgewise.domain.decision import Decision
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
 from edgewise.domain.records import PromptRow, ReplicaRow
@@ -18,6 +19,7 @@ PUBLISHED = {
     "observation": Observation,
     "plan": Plan,
     "decision": Decision,
+    "intent": Intent,
     "prompt-row": PromptRow,
     "replica-row": ReplicaRow,
     "world": World,

@@ -78,6 +78,7 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         offers=ticket.offers,
         trust=ticket.trust,
         residuals=residuals,
+        intents=ticket.intents,
     )
 
 

@@ -133,9 +133,38 @@ class Memory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool a language model may call. `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model asks for. `arguments` is its text, which may be anything."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """A turn after the first question. role: assistant (its text and calls), tool (the answer to `call_id`), user."""
+
+    role: str
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One call of a language model. `schema` is the JSON schema of the answer asked for; `key` names the call
-    in recordings together with the hash of its input."""
+    in recordings together with the hash of its input. history: the turns after `user`, oldest first. tools: what the
+    model may call in its answer; none where a final answer is asked for."""
 
     key: str
     system: str
@@ -143,14 +172,20 @@ class ChatRequest:
     schema: Mapping[str, object] | None = None
     max_tokens: int = 1024
     temperature: float = 0.0
+    history: tuple[ChatTurn, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
+    """`tokens`: of prompt and answer; `answer_tokens`: those of the answer among them."""
+
     text: str
     finish_reason: str
     tokens: int
     seconds: float
+    calls: tuple[ToolCall, ...] = ()
+    answer_tokens: int = 0
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from edgewise.control.forecast import Track
 from edgewise.control.lift import Trust
 from edgewise.control.residual import Residuals
 from edgewise.domain.decision import LlmUse, Mode, Rung
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
 from edgewise.domain.plan import Change, Plan
 from edgewise.domain.records import RecalledCase
@@ -55,7 +56,7 @@ class Ticket:
     slot. result: the last finished epoch result (None: none yet, or too old); result_new: no decision has taken it.
     asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
-    trust: what past decisions' outcomes make it ask for.
+    trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
     """
 
     decision_id: str
@@ -72,6 +73,7 @@ class Ticket:
     offers: tuple[Proposed, ...] = ()
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
+    intents: tuple[Intent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Job:
     offers: tuple[Proposed, ...] = ()
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
+    intents: tuple[Intent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class LlmUse:
+    """What language models cost. skipped: calls not made because nothing had changed. cost: in the currency of the
+    prices set. tool_calls: tools run for them."""
+
     calls: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -65,6 +68,9 @@ class LlmUse:
     reasks: int = 0
     fallbacks: int = 0
     error: str = ""
+    skipped: int = 0
+    cost: float = 0.0
+    tool_calls: int = 0
 
     def __add__(self, other: LlmUse) -> LlmUse:
         return LlmUse(
@@ -75,6 +81,9 @@ class LlmUse:
             self.reasks + other.reasks,
             self.fallbacks + other.fallbacks,
             other.error or self.error,
+            self.skipped + other.skipped,
+            self.cost + other.cost,
+            self.tool_calls + other.tool_calls,
         )
 
 

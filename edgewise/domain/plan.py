@@ -67,10 +67,19 @@ class NodeSpeed:
     times: float
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Floor:
+    """Least part, in [0, 1], of each node's time that a model with work there gets, whatever the shares say."""
+
+    model: str
+    share: float
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Replicas wanted, sparse routing weights, on-node shares, roles; valid from `made_at_s` to `expires_s`
-    (run clock). After expiry nodes and gateway go on by the last plan and say so."""
+    (run clock). After expiry nodes and gateway go on by the last plan and say so. floors: beyond the setting
+    `floor_share`. pins: replicas that later plans keep while this one lasts."""
 
     id: str
     source: Source
@@ -83,6 +92,8 @@ class Plan:
     alpha: float | None = None
     reason: str = ""
     slower: tuple[NodeSpeed, ...] = ()
+    floors: tuple[Floor, ...] = ()
+    pins: tuple[ReplicaGoal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
