@@ -22,7 +22,7 @@ from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
 from edgewise.domain.decision import LlmUse, Rung
 from edgewise.domain.errors import Unavailable
 from edgewise.domain.observation import Observation
-from edgewise.domain.plan import Plan, ReplicaGoal, Role, Source
+from edgewise.domain.plan import Floor, Plan, ReplicaGoal, Role, Source
 from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings
 
@@ -77,11 +77,13 @@ def to_plan(answer: PlannerAnswer, plan_id: str, observation: Observation, setti
         roles=tuple(Role(node, role) for node, role in sorted(roles.items())),
         alpha=answer.alpha,
         reason=clean_text(answer.reason, MAX_REASON_CHARS),
+        floors=tuple(sorted(Floor(f.model, f.share) for f in answer.floors)),
+        pins=tuple(sorted(ReplicaGoal(p.node, p.model) for p in answer.pins)),
     )
 
 
 class _Asked(NamedTuple):
-    reading: Reading
+    reading: Reading[PlannerAnswer]
     use: LlmUse
 
 

@@ -23,6 +23,7 @@ class Failure:
 
     message: str
     retry_after_s: float | None = None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class RecordingChat:
         try:
             reply = await self._inner.ask(request, timeout_s)
         except ChatUnavailable as error:
-            await self._store(request, Call(failure=Failure(error.message, error.retry_after_s)))
+            await self._store(request, Call(failure=Failure(error.message, error.retry_after_s, error.asked)))
             raise
         await self._store(request, Call(reply=reply))
         return reply
@@ -99,7 +100,9 @@ class ReplayChat:
         if call.reply is not None:
             return call.reply
         failure = call.failure or Failure("the recorded call has no end")
-        raise ChatUnavailable(failure.message, where=str(path), retry_after_s=failure.retry_after_s)
+        raise ChatUnavailable(
+            failure.message, where=str(path), retry_after_s=failure.retry_after_s, asked=failure.asked
+        )
 
     async def aclose(self) -> None:
         """Nothing to close."""

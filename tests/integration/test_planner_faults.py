@@ -12,10 +12,11 @@ from agents.proposal import Proposal
 from edgewise.domain.decision import Rung
 from edgewise.domain.plan import Source
 from edgewise.settings import Settings
+from tests.support.llm_answers import TOOL_FAULTS
 from tests.support.llm_server import FAULTS, LlmServer
 from tests.support.planner_world import observed, plan_of, recalled
 
-VALID = {"valid", "infeasible", "surrogates"}
+VALID = {"valid", "infeasible", "surrogates", *TOOL_FAULTS}
 REPAIRED = {
     "prose", "fences", "thinking", "trailing-comma", "single-quotes", "truncated-late", "wrong-types", "nan",
     "negative", "too-large", "misspelt", "duplicate-keys", "two-objects", "two-plans", "wrapped",

@@ -14,9 +14,12 @@ _DATA = re.compile(r"<data>\s*(\{.*?\})\s*</data>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Answer:
+    """calls: (id, tool, arguments), with which a model asks for tools."""
+
     content: str | None
     finish_reason: str = "stop"
     refusal: str | None = None
+    calls: tuple[tuple[str | None, str, str], ...] = ()
 
 
 def state_in(user: str) -> dict[str, Any]:
@@ -56,8 +59,27 @@ def plan_object(state: Mapping[str, Any], rng: Random) -> dict[str, Any]:
         "roles": [{"node": n, "role": "mixed" if len(m) > 1 else (m or ["spare"])[0]} for n, m in wanted.items()],
         "alpha": None,
         "expires_slots": None,
+        "floors": [],
+        "pins": [],
         "reason": "spread by memory",
     }
+
+
+# What the tools' side of a conversation can go wrong with. Each calls so for as long as it is offered tools; but for
+# `same-call`, which never has enough, two turns.
+TOOL_FAULTS: dict[str, tuple[tuple[str | None, str, str], ...]] = {
+    "unknown-tool": (("a", "format_disk", "{}"),),
+    "bad-arguments": (("a", "simulate_plan", '{"replicas": [{"node":'), ("b", "query_telemetry", "[1]")),
+    "same-call": (("a", "forecast", "{}"),),
+    "many-calls": tuple((f"c{i}", "list_replicas", "{}") for i in range(40)),
+    "no-call-id": ((None, "forecast", "{}"), (None, "list_replicas", "{}")),
+}
+
+
+def honest_calls(plan: Mapping[str, Any], turn: int) -> tuple[tuple[str | None, str, str], ...]:
+    """What a sensible model asks for in this turn of a conversation: figures, then its own plan tried out."""
+    tried = json.dumps({"replicas": plan.get("replicas", [])})
+    return [(("t0", "forecast", "{}"),), (("t1", "simulate_plan", tried),)][turn] if turn < 2 else ()
 
 
 Maker = Callable[[dict[str, Any], Mapping[str, Any]], Answer]

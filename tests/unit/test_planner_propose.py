@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.answer import NodeModels, NodeRole, PlannerAnswer
+from agents.answer import ModelFloor, NodeModels, NodeRole, Pin, PlannerAnswer
 from agents.briefing import planner_request, template
 from agents.planner import MAX_NODES, propose, to_plan
 from agents.proposal import Proposal
@@ -18,7 +18,7 @@ from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import LlmUse, Rung
 from edgewise.domain.errors import ChatUnavailable
 from edgewise.domain.observation import Observation, ReplicaFact
-from edgewise.domain.plan import ReplicaGoal, Role, Source
+from edgewise.domain.plan import Floor, ReplicaGoal, Role, Source
 from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings
 from tests.support.llm_answers import state_in
@@ -77,11 +77,14 @@ def test_the_lease_is_within_bounds_and_roles_are_words() -> None:
         roles=[NodeRole(node="edge-1", role="text\n" * 50)],
         alpha=2.0,
         expires_slots=1000,
+        floors=[ModelFloor(model="gpt2", share=0.2)],
+        pins=[Pin(node="edge-1", model="gpt2")],
     )
     plan = to_plan(answer, "p", observed(), Settings())
     assert plan.expires_s == 120.0 + (4 + 10) * 30.0
     assert plan.roles == (Role("edge-1", ("text " * 8).rstrip()),)
     assert plan.alpha == 2.0
+    assert (plan.floors, plan.pins) == ((Floor("gpt2", 0.2),), (ReplicaGoal("edge-1", "gpt2"),))
 
 
 async def test_repaired_reasked_and_given_up_are_counted() -> None:
