@@ -113,13 +113,18 @@ def _append(folder: Path, request: ChatRequest, call: Call) -> None:
     path = recording_path(folder, request)
     before = _read(path)
     recording = Recording(input_hash(request), request, (*(before.calls if before else ()), call))
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.stem}", suffix=".tmp")
+    write_atomically(path, to_json(recording))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Makes the folder where there is none. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(to_json(recording))
+            file.write(data)
         Path(temporary).replace(path)
-    except (OSError, ValueError):
+    except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
 

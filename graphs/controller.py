@@ -31,6 +31,7 @@ from edgewise.domain.decision import Decision, Hindsight, Mode, Realised
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
+from edgewise.domain.records import SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
@@ -205,8 +206,14 @@ class Controller:
             alive_before=tuple(n.id for n in job.observation.alive),
             asked=self._carry.asked,
             observation=job.observation,
+            lately=self._lately(),
+            last_asked=self._doors.last_asked,
         )
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
+
+    def _lately(self) -> tuple[SlotSummary, ...]:
+        kept = self._settings.llm_lately_slots
+        return tuple(self._doors.slots)[-kept:] if kept and self._doors.ask_llm else ()
 
     async def _run_epoch(self, start: Ticket, graphs: _Graphs) -> None:
         try:
@@ -217,6 +224,9 @@ class Controller:
 
     async def _resume(self) -> None:
         """Go on where an earlier controller of this run stopped."""
+        with contextlib.suppress(EdgewiseError):
+            known = await self._ports.journal.recent_slots(self._settings.llm_lately_slots)
+            self._doors.slots.extend(s for s in known if s.at_s <= self._ports.clock.now_s())
         with contextlib.suppress(EdgewiseError):
             last = [d for d in await self._ports.journal.recent_decisions(1) if d.at_s <= self._ports.clock.now_s()]
             if last:

@@ -19,6 +19,7 @@ import uvloop
 
 from agents.chat import OpenAIChat
 from agents.recordings import RecordingChat
+from agents.tool_recordings import recording
 from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
 from edgewise.compose.live_view import LiveView, Seen
@@ -150,7 +151,8 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     memory = ChromaMemory(run / MEMORY)
     await memory.start()
     stack.push_async_callback(memory.aclose)
-    ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run), RunHistory(run))
+    tools = recording(run / RECORDINGS)
+    ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run), RunHistory(run), tools)
     if ports.chat is not None:
         stack.push_async_callback(ports.chat.aclose)
     await stack.enter_async_context(_nodes_kept_known(router, cluster.urls))

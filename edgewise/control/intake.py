@@ -79,6 +79,8 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         trust=ticket.trust,
         residuals=residuals,
         intents=ticket.intents,
+        lately=ticket.lately,
+        last_asked=ticket.last_asked,
     )
 
 
