@@ -21,7 +21,7 @@ from tests.support.planner_world import observed, plan_of, recalled
 
 VALID = {"valid", "infeasible", "surrogates", *TOOL_FAULTS}
 REPAIRED = {
-    "prose", "fences", "thinking", "trailing-comma", "single-quotes", "truncated-late", "wrong-types", "nan",
+    "prose", "fences", "thinking", "trailing-comma", "single-quotes", "truncated-late", "wrong-types", "nan", "nan-weight",
     "negative", "too-large", "misspelt", "duplicate-keys", "two-objects", "two-plans", "wrapped",
 }  # fmt: skip
 # Answers that no second try improves are asked about once more; a server that fails is not.
@@ -61,6 +61,7 @@ async def test_every_fault_gives_a_proposal_in_time(fault: str) -> None:
         assert proposal.plan is not None
         assert proposal.rung is (Rung.LLM if fault in VALID else Rung.LLM_REPAIRED)
         assert proposal.plan.source is Source.LLM
+        assert proposal.plan.floors == ()  # no floor that is no number from 0 to 1
         assert {g.node for g in proposal.plan.replicas} <= {"edge-1", "edge-2"}
         assert (use.repairs, use.reasks, use.fallbacks) == (int(fault in REPAIRED), 0, 0)
         assert use.tokens > 0

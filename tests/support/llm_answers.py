@@ -98,6 +98,10 @@ def _everywhere(plan: dict[str, Any], state: Mapping[str, Any]) -> dict[str, Any
     return plan | {"replicas": [e | {"models": models} for e in plan["replicas"]]}
 
 
+def _floors(state: Mapping[str, Any], share: float) -> list[dict[str, Any]]:
+    return [{"model": m, "share": share} for m in state.get("allowed", {}).get("models", [])]
+
+
 def _misspelt(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
     return plan | {"replicas": [{"node": e["node"].upper().replace("-", "_"), "models": e["models"]} for e in plan["replicas"]]}  # fmt: skip  # noqa: E501
 
@@ -127,8 +131,9 @@ ANSWERS: dict[str, Maker] = {
     "truncated-late": _text(lambda t: t[: t.index('"reason"') + 15], "length"),
     "wrong-types": _spoilt(_wrong_types),
     "nan": _text(lambda t: t.replace('"alpha": null', '"alpha": NaN')),
-    "negative": _spoilt(lambda p, _: p | {"alpha": -1, "expires_slots": -3}),
-    "too-large": _spoilt(lambda p, _: p | {"alpha": 1e300, "expires_slots": 10**30}),
+    "nan-weight": _spoilt(lambda p, s: p | {"floors": _floors(s, float("nan"))}),
+    "negative": _spoilt(lambda p, s: p | {"alpha": -1, "expires_slots": -3, "floors": _floors(s, -0.5)}),
+    "too-large": _spoilt(lambda p, s: p | {"alpha": 1e300, "expires_slots": 10**30, "floors": _floors(s, 1.5)}),
     "misspelt": _spoilt(_misspelt),
     "unknown-names": _spoilt(_strangers),
     "infeasible": _spoilt(_everywhere),

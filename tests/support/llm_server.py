@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -36,7 +36,8 @@ class LlmServer:
     drawn from `seed` and the call's number). `rejects`: body fields answered with 400, as some servers do; "turns":
     messages of tools. tools: whether an honest answer calls tools first where it is offered some. delay_s, token_s:
     seconds before each answer, and for each of its tokens. usage: whether tokens are reported. retry_after_s: of a
-    429. `requests` holds every chat body, `served` counts faults by name."""
+    429. says: makes the content from the body instead. `requests` holds every chat body, `served` counts faults by
+    name."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class LlmServer:
         tools: bool = False,
         token_s: float = 0.0,
         retry_after_s: float = 7.0,
+        says: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
         self.faults = (faults,) if isinstance(faults, str) else tuple(faults)
         unknown = [f for f in self.faults if f not in FAULTS and f != "random"]
@@ -57,7 +59,7 @@ class LlmServer:
             raise ValueError(f"unknown faults {unknown}; known: random, {', '.join(FAULTS)}")
         self.port, self.seed, self.delay_s = port, seed, delay_s
         self.rejects, self.usage, self.tools = tuple(rejects), usage, tools
-        self.token_s, self.retry_after_s = token_s, retry_after_s
+        self.token_s, self.retry_after_s, self.says = token_s, retry_after_s, says
         self.requests: list[dict[str, Any]] = []
         self.served: Counter[str] = Counter()
         self.listed = 0
@@ -123,6 +125,8 @@ class LlmServer:
         return web.json_response(completion)
 
     def _completion(self, body: dict[str, Any], fault: str) -> dict[str, Any]:
+        if self.says is not None:
+            return _envelope(body, Answer(self.says(body)), self.usage)
         state = next((s for m in body["messages"] if m["role"] == "user" and (s := state_in(m["content"]))), {})
         # The same plan throughout a conversation: what was tried out is what is answered.
         talk = json.dumps(state, sort_keys=True)
