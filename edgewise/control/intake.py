@@ -79,6 +79,7 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         trust=ticket.trust,
         residuals=residuals,
         intents=ticket.intents,
+        declined=ticket.declined,
     )
 
 

@@ -11,7 +11,7 @@ from edgewise.control.residual import Residuals
 from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
-from edgewise.domain.plan import Change, Plan
+from edgewise.domain.plan import Change, Plan, ReplicaGoal
 from edgewise.domain.records import RecalledCase
 from edgewise.optimise.estimate import Evaluate
 from edgewise.optimise.problem import Problem
@@ -49,6 +49,16 @@ class EpochResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Declined:
+    """A placement that a person said no to (in approval `id`). It is not asked for again up to slot `until`."""
+
+    id: str
+    replicas: tuple[ReplicaGoal, ...]
+    until: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """What a slot (or an epoch) is started with, before anything is observed.
 
@@ -57,6 +67,7 @@ class Ticket:
     asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
+    declined: placements that a person does not want.
     """
 
     decision_id: str
@@ -74,6 +85,7 @@ class Ticket:
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
+    declined: tuple[Declined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +107,7 @@ class Job:
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
+    declined: tuple[Declined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
