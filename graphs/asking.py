@@ -66,12 +66,15 @@ class Asking:
         for d in await self._ports.journal.recent_decisions(2 * self._settings.approval_slots + 8):
             if d.approval is None or d.approval.state is not ApprovalState.WAITING:
                 continue
-            found = await threads.waiting(d.id)
+            try:
+                found, why = await threads.waiting(d.id), "its checkpoint is gone"
+            except Exception as error:
+                _log.exception("the checkpoint of %s cannot be read", d.id)
+                found, why = None, f"its checkpoint cannot be read ({type(error).__name__})"
             if found is not None:
-                job, wanted, meanwhile = found
-                self._note(job, wanted, meanwhile)
+                self._note(*found)
                 continue
-            why = "the controller was started again and its checkpoint is gone"
+            why = f"the controller was started again and {why}"
             gone = replace(d.approval, state=ApprovalState.EXPIRED, why=why, answered_s=self._now_s())
             self.book.end(d.approval, Word(gone.state, self._now_s(), "", why))
             await self._ports.journal.decision(
@@ -96,6 +99,10 @@ class Asking:
             for w in list(self.book.waiting.values()):
                 why = f"mode is {self._host.mode.value}: nothing is carried out"
                 await self._settle(w, Word(ApprovalState.EXPIRED, self._now_s(), "", why))
+
+    async def approvals(self) -> list[Approval]:
+        """Those that wait, newest first, then those that ended lately."""
+        return self.book.all()
 
     async def answer(self, approval_id: str, approve: bool, shown: str, by: str = "") -> Approval:
         """A person's word. Raises UnknownApproval, ApprovalOver (ended or expired), WrongHash (`shown` is not the

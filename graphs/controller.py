@@ -95,6 +95,11 @@ class Controller:
         """Outcomes of recent decisions, by id."""
         return {d.id: d.realised for d in self._doors.decisions if d.realised is not None}
 
+    @property
+    def asked_for(self) -> dict[str, Decision]:
+        """Recent decisions that a person was asked about, by id, as they are on record now."""
+        return {d.id: d for d in self._doors.decisions if d.approval is not None}
+
     def set_mode(self, mode: Mode) -> None:
         """Takes effect with the next decision; leaving `active` stops acting at once."""
         self._mode = mode

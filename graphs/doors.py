@@ -151,9 +151,11 @@ class Doors:
 
     def _revise(self, decision: Decision) -> Decision:
         decision = replace(decision, realised=self.known(decision).realised)
-        for i, d in enumerate(self.decisions):
-            if d.id == decision.id:
-                self.decisions[i] = decision
+        at = next((i for i, d in enumerate(self.decisions) if d.id == decision.id), None)
+        if at is None:  # an earlier controller's
+            self.decisions.append(decision)
+        else:
+            self.decisions[at] = decision
         return decision
 
     def _case_id(self, decision: Decision) -> str:
