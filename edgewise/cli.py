@@ -100,6 +100,7 @@ def cli() -> None:
 @click.option("--epoch-slots", default=5, show_default=True, help="Slots between placement decisions.")
 @click.option("--models", default="tiny", show_default=True, help="tiny, hub, or a folder with one per model.")
 @click.option("--mode", type=click.Choice(["active", "advisory", "off"]), default="active", show_default=True)
+@click.option("--approve", is_flag=True, help="Ask a person (dashboard, control API) before replicas are moved.")
 @click.option("--llm", default="", help="OpenAI-compatible endpoint for the planner, ends in /v1.")
 @click.option("--llm-timeout", default=10.0, show_default=True, help="Deadline of one planner call, s.")
 @click.option("--port", type=int, help="Gateway port; the control API takes the next. Default: free ones.")
@@ -122,6 +123,7 @@ def demo(**asked: Any) -> int:
         mode=Mode(asked["mode"]),
         llm_url=asked["llm"],
         llm_timeout_s=asked["llm_timeout"],
+        approve=asked["approve"],
         port=asked["port"],
         ui=asked["ui"],
         out=asked["out"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -89,6 +89,14 @@ class Settings(BaseSettings):
         le=1,
         description="Part of a prompt's service saved where its session (`x-edgewise-session`) was served last.",
     )
+
+    # A person's word before something changes.
+    approval: Literal["off", "placement", "all"] = Field(
+        "off",
+        description="What a person has to approve in mode active: nothing; other replicas than those in force (not "
+        "the first placement, nor what restores lost service); or every change.",
+    )
+    approval_slots: int = Field(2, ge=1, description="Slots after which an approval asked for expires.")
 
     # The language model is optional; without one the graphs start at the optimiser rung.
     llm_url: str = Field("", description="OpenAI-compatible base URL ending in /v1; empty: none.")

@@ -20,7 +20,7 @@ from edgewise.control.situation import describe, situation
 from edgewise.control.state import EpochResult, Job, LastAsked, Ticket
 from edgewise.control.summaries import ideals, summarise
 from edgewise.control.transitions import settle
-from edgewise.domain.decision import Decision, Hindsight, LlmUse, Mode, Realised, Rung
+from edgewise.domain.decision import ApprovalState, Decision, Hindsight, LlmUse, Mode, Realised, Rung
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
 from edgewise.domain.plan import Change, ChangeKind
@@ -115,13 +115,16 @@ class Doors:
         return replace(decision, changes=tuple(done))
 
     async def record(self, job: Job, decision: Decision) -> None:
-        """Decision and slot summary to the journal; a case to memory when something was decided anew."""
-        summary = summarise(job.observation, decision.id)
-        self.decisions.append(decision)
-        self.slots.append(summary)
+        """Decision and slot summary to the journal; a case to memory when something was decided anew. A decision that
+        waited for a person is recorded again once there is an answer."""
         notes: list[str] = []
+        if decision.approval is not None and decision.approval.state is not ApprovalState.WAITING:
+            decision = self._revise(decision)
+        else:
+            self.decisions.append(decision)
+            self.slots.append(summarise(job.observation, decision.id))
+            await self._try("journal", self._ports.journal.slot(self.slots[-1]), notes)
         await self._try("journal", self._ports.journal.decision(decision), notes)
-        await self._try("journal", self._ports.journal.slot(summary), notes)
         if decision.mode is Mode.ACTIVE and decision.plan.replicas and _worth_a_case(decision):
             await self._try("memory", self._ports.memory.remember(self._case(job, decision)), notes)
 
@@ -147,6 +150,19 @@ class Doors:
                 self.decisions[i] = replace(d, realised=replace(known, hindsight=hindsight))
                 await self._try("journal", self._ports.journal.decision(self.decisions[i]), [])
                 return
+
+    def known(self, decision: Decision) -> Decision:
+        """The decision as it is on record now."""
+        return next((d for d in self.decisions if d.id == decision.id), decision)
+
+    def _revise(self, decision: Decision) -> Decision:
+        decision = replace(decision, realised=self.known(decision).realised)
+        at = next((i for i, d in enumerate(self.decisions) if d.id == decision.id), None)
+        if at is None:  # an earlier controller's
+            self.decisions.append(decision)
+        else:
+            self.decisions[at] = decision
+        return decision
 
     def _case_id(self, decision: Decision) -> str:
         return f"{self._run}-{decision.id}"

@@ -1,5 +1,8 @@
 """The slot graph: observe → recall → plan → schedule → deploy (one branch per node) → gate → act → record → reflect.
 
+Where a person has to be asked: gate → stand_in (the slot goes on by its incumbent) → approve (interrupted until there
+is an answer) → act, if it was a yes → record → reflect.
+
 Nodes are calls of control/ and agents/ between two dumps. An agent node that fails notes why, and the gate then goes
 on by the last good plan; nothing here decides.
 """
@@ -14,14 +17,14 @@ from itertools import groupby
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Send
+from langgraph.types import Send, interrupt
 
 from agents.deployer import arrange
-from edgewise.control import decide, intake
+from edgewise.control import approvals, decide, intake
 from edgewise.control.decide import Pool
 from edgewise.control.state import Job, NodeBrief, NodeOrder, Ticket, Veto
 from edgewise.domain.codec import from_plain
-from edgewise.domain.decision import Decision
+from edgewise.domain.decision import ApprovalState, Decision
 from graphs.state import DeployState, Plain, SlotState, dump, read
 from graphs.tools import GraphTools
 
@@ -32,7 +35,7 @@ def build(tools: GraphTools) -> StateGraph[SlotState]:
     """The graph, not compiled."""
     nodes = SlotNodes(tools)
     graph = StateGraph(SlotState)
-    for name in ("observe", "recall", "plan", "schedule", "gate", "act", "record", "reflect"):
+    for name in ("observe", "recall", "plan", "schedule", "gate", "stand_in", "approve", "act", "record", "reflect"):
         graph.add_node(name, getattr(nodes, name))
     graph.add_node("deploy", nodes.deploy, input_schema=DeployState)
     graph.add_edge(START, "observe")
@@ -41,7 +44,9 @@ def build(tools: GraphTools) -> StateGraph[SlotState]:
     graph.add_edge("plan", "schedule")
     graph.add_conditional_edges("schedule", nodes.fan_out, ["deploy", "gate"])
     graph.add_edge("deploy", "gate")
-    graph.add_edge("gate", "act")
+    graph.add_conditional_edges("gate", nodes.asks, ["stand_in", "act"])
+    graph.add_edge("stand_in", "approve")
+    graph.add_conditional_edges("approve", nodes.approved, ["act", "record"])
     graph.add_edge("act", "record")
     graph.add_edge("record", "reflect")
     graph.add_edge("reflect", END)
@@ -98,10 +103,36 @@ class SlotNodes:
             orders = sorted_orders(state)
             try:
                 decision = await asyncio.to_thread(decide.rule, job, pool, orders, settings)
-                return {"decision": dump(_noted(decision, state))}
+                return {"decision": dump(_noted(approvals.allowed(job, decision, settings), state))}
             except Exception as error:
                 failures += _failed("the gate", error)["failures"]
         return {"decision": dump(_noted(decide.hold(job, "; ".join(failures), settings), state))}
+
+    def asks(self, state: SlotState) -> str:
+        """Whether a person has to be asked first."""
+        job, decision = read(Job, state, "job"), read(Decision, state, "decision")
+        return "stand_in" if approvals.wanted(job, decision, self._tools.settings) else "act"
+
+    async def stand_in(self, state: SlotState) -> Plain:
+        """All of the slot that does not wait: the incumbent goes on, and what is asked for is recorded."""
+        job, wanted, settings = read(Job, state, "job"), read(Decision, state, "decision"), self._tools.settings
+        wanted = replace(wanted, approval=approvals.ask(job, wanted, settings))
+        meanwhile = approvals.stand_in(job, wanted, settings)
+        meanwhile = await self._tools.act(meanwhile, decide.order_of(meanwhile, sorted_orders(state)))
+        await self._tools.record(job, meanwhile)
+        await self._tools.reflect(job)
+        return {"stand_in": dump(meanwhile), "decision": dump(wanted)}
+
+    async def approve(self, state: SlotState) -> Plain:
+        """Waits. Nothing with an effect stands before the interrupt: resuming runs this node again from its start."""
+        wanted = read(Decision, state, "decision")
+        assert wanted.approval is not None
+        word = from_plain(approvals.Word, interrupt(dump(wanted.approval)), "the answer to an approval")
+        return {"decision": dump(approvals.ended(wanted, read(Decision, state, "stand_in"), word))}
+
+    def approved(self, state: SlotState) -> str:
+        found = read(Decision, state, "decision").approval
+        return "act" if found is not None and found.state is ApprovalState.APPROVED else "record"
 
     async def act(self, state: SlotState) -> Plain:
         decision = read(Decision, state, "decision")

@@ -15,7 +15,7 @@ Plain = dict[str, Any]
 
 class SlotState(TypedDict, total=False):
     """ticket: control.state.Ticket, the input. job, pool, decision: as in control.decide. orders, failures, notes:
-    joined over nodes and branches."""
+    joined over nodes and branches. stand_in: what the slot goes on by while `decision` waits for a person."""
 
     ticket: Plain
     job: Plain
@@ -24,6 +24,7 @@ class SlotState(TypedDict, total=False):
     failures: Annotated[list[str], operator.add]
     notes: Annotated[list[str], operator.add]
     decision: Plain
+    stand_in: Plain
 
 
 class DeployState(TypedDict):

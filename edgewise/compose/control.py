@@ -73,7 +73,13 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
         serving = asyncio.create_task(
-            serve(create_app(view), config.host, config.port, lambda url: on_ready({"port": _port(url)}), stop)
+            serve(
+                create_app(view, asking=parts.controller.asking),
+                config.host,
+                config.port,
+                lambda url: on_ready({"port": _port(url)}),
+                stop,
+            )
         )
         deciding = asyncio.create_task(parts.controller.run())
         stopping = asyncio.create_task(stop.wait())
@@ -119,6 +125,8 @@ class _Parts:
             cluster=actuator.facts or no_cluster(now_s),
             telemetry=actuator.figures or no_telemetry(now_s),
             realised=self.controller.realised,
+            asked_for=self.controller.asked_for,
+            approvals_waiting=len(self.controller.asking.book.waiting),
         )
 
 

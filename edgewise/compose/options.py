@@ -35,6 +35,7 @@ class DemoOptions:
     mode: Mode = Mode.ACTIVE
     llm_url: str = ""
     llm_timeout_s: float = 10.0
+    approve: bool = False
     port: int | None = None
     ui: bool = False
     out: Path | None = None

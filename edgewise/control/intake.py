@@ -81,6 +81,7 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         intents=ticket.intents,
         lately=ticket.lately,
         last_asked=ticket.last_asked,
+        declined=ticket.declined,
     )
 
 

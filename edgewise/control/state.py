@@ -61,6 +61,16 @@ class LastAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Declined:
+    """A placement that a person said no to (in approval `id`). It is not asked for again up to slot `until`."""
+
+    id: str
+    replicas: tuple[ReplicaGoal, ...]
+    until: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """What a slot (or an epoch) is started with, before anything is observed.
 
@@ -71,6 +81,7 @@ class Ticket:
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
     lately: summaries of the slots before, oldest first; last_asked: None before the planner's first answer (both for
     an epoch).
+    declined: placements that a person does not want.
     """
 
     decision_id: str
@@ -90,6 +101,7 @@ class Ticket:
     intents: tuple[Intent, ...] = ()
     lately: tuple[SlotSummary, ...] = ()
     last_asked: LastAsked | None = None
+    declined: tuple[Declined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,7 @@ class Job:
     intents: tuple[Intent, ...] = ()
     lately: tuple[SlotSummary, ...] = ()
     last_asked: LastAsked | None = None
+    declined: tuple[Declined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

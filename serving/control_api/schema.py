@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from edgewise.domain.cluster import ReplicaState
-from edgewise.domain.decision import Hindsight, Mode
+from edgewise.domain.decision import Approval, Hindsight, Mode
 from edgewise.domain.model import Task
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
@@ -81,6 +81,7 @@ class RunState(Shape):
     )
     read_only: bool = False
     window_s: float | None = Field(default=None, description="Window of the model figures, s; null: since the start.")
+    approvals_waiting: int = Field(default=0, description="Requests that wait for a person.")
     plan: Plan | None = None
     lease_expired: bool = False
     observation: Observation | None = None
@@ -161,6 +162,7 @@ class DecisionRow(Shape):
     epoch_result: str = Field(default="", description="Id of the epoch result this slot took as input.")
     trigger: str = "slot"
     notes: list[str] = Field(default_factory=list)
+    approval: Approval | None = Field(default=None, description="Where a person was asked first.")
 
 
 class DecisionDetail(Shape):
