@@ -263,9 +263,7 @@ class _Graphs:
         """Yields the epoch's result when the optimiser is done, and again when a language model added to it."""
         config = await self._thread(start)
         last = ""
-        async for update in self._epoch.astream(
-            self._input(start), config, stream_mode="updates", durability="exit"
-        ):
+        async for update in self._epoch.astream(self._input(start), config, stream_mode="updates", durability="exit"):
             for change in update.values():
                 if change and "result" in change:
                     result = read(EpochResult, change, "result")

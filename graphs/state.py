@@ -34,7 +34,8 @@ class DeployState(TypedDict):
 
 
 class EpochState(TypedDict, total=False):
-    """ticket: the slot's, with its observation. result: control.state.EpochResult, whole after `result`. settings: as in SlotState."""
+    """ticket: the slot's, with its observation. result: control.state.EpochResult, whole after `result`.
+    settings: as in SlotState."""
 
     ticket: Plain
     settings: Plain
