@@ -424,6 +424,27 @@ def ui(run: Path | None, api: str | None, port: int | None, json: bool) -> int:
 command(cli, "ui", "edgewise ui --run runs/first --port 8501")(ui)
 
 
+@click.argument("run", type=_PATH)
+@click.option("--slot", type=int, help="Only this slot.")
+def replay(run: Path, slot: int | None, json: bool) -> int:
+    """Make the recorded decisions of a run (or a capsule) again and compare; nothing is touched."""
+    from edgewise.compose.recorded import open_recorded
+    from edgewise.compose.replay import lines_of, remarks
+    from edgewise.compose.replay import replay as make_again
+
+    found = make_again(open_recorded(run), slot)
+    if json:
+        for line in remarks(found):
+            click.echo(line, err=True)
+        emit(found.as_dict())
+    else:
+        click.echo("\n".join(lines_of(found, str(run))))
+    return 1 if found.different else 0
+
+
+command(cli, "replay", "edgewise replay runs/first --json")(replay)
+
+
 def doctor(json: bool) -> int:
     """Say what is missing on this machine and how to get it."""
     from edgewise.compose.doctor import examine, report

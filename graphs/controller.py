@@ -44,7 +44,7 @@ from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
 from graphs.ports import Ports
-from graphs.state import dump, read
+from graphs.state import dump, read, stored_settings
 
 _log = logging.getLogger(__name__)
 
@@ -126,8 +126,10 @@ class Controller:
     async def run(self) -> None:
         """Slots at their cadence on the run clock until `stop`."""
         async with open_checkpoints(self._path) as saver:
-            graphs = _Graphs(self._doors, saver)
+            graphs = _Graphs(self._doors, saver, self._settings)
             await self._resume(graphs)
+            # Threads are never written twice: an epoch's number goes on where an earlier controller stopped.
+            self._carry = replace(self._carry, epochs=await graphs.resume())
             with contextlib.suppress(EdgewiseError):
                 await self.actuator.tick()
             acting = asyncio.create_task(self.actuator.run(), name="actuator")
@@ -280,17 +282,22 @@ class Controller:
 class _Graphs:
     """The compiled graphs over one saver; a thread per decision."""
 
-    def __init__(self, doors: Doors, saver: AsyncSqliteSaver) -> None:
+    def __init__(self, doors: Doors, saver: AsyncSqliteSaver, settings: Settings) -> None:
+        self._settings = stored_settings(settings)
         self._slot = slot.build(doors).compile(checkpointer=saver, name="slot")
         self._epoch = epoch.build(doors).compile(checkpointer=saver, name="epoch")
         self._retention = Retention(saver)
+
+    async def resume(self) -> int:
+        """How many epochs earlier controllers of the run began."""
+        return max((_number(t) - 1 for t in await self._retention.resume() if t.startswith("e-")), default=0)
 
     async def slot(self, start: Ticket) -> tuple[Job, Decision, Decision | None]:
         """Job and decision; and where that is only what goes on while a person is asked, the decision asked for."""
         # 'exit' writes one checkpoint per decision: a third of the CPU of one per step, and a slot is short enough
         # to be decided again from its ticket.
-        config: Any = {"configurable": {"thread_id": start.decision_id}}
-        state = await self._slot.ainvoke({"ticket": dump(start)}, config, durability="exit")
+        config = await self._thread(start)
+        state = await self._slot.ainvoke(self._input(start), config, durability="exit")
         if state.get("__interrupt__"):
             return read(Job, state, "job"), read(Decision, state, "stand_in"), read(Decision, state, "decision")
         await self._retention.ended(start.decision_id)
@@ -311,11 +318,9 @@ class _Graphs:
 
     async def epoch(self, start: Ticket) -> Any:
         """Yields the epoch's result when the optimiser is done, and again when a language model added to it."""
-        config: Any = {"configurable": {"thread_id": start.decision_id}}
+        config = await self._thread(start)
         last = ""
-        async for update in self._epoch.astream(
-            {"ticket": dump(start)}, config, stream_mode="updates", durability="exit"
-        ):
+        async for update in self._epoch.astream(self._input(start), config, stream_mode="updates", durability="exit"):
             for change in update.values():
                 if change and "result" in change:
                     result = read(EpochResult, change, "result")
@@ -323,6 +328,13 @@ class _Graphs:
                         last = result.id
                         yield result
         await self._retention.ended(start.decision_id)
+
+    async def _thread(self, start: Ticket) -> Any:
+        await self._retention.begins(start.decision_id)
+        return {"configurable": {"thread_id": start.decision_id}}
+
+    def _input(self, start: Ticket) -> Any:
+        return {"ticket": dump(start), "settings": self._settings}
 
 
 def _number(decision_id: str) -> int:
