@@ -57,6 +57,7 @@ class Ticket:
     asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
+    stood: what intents did at the last slot, in words (announced.standing).
     """
 
     decision_id: str
@@ -74,6 +75,7 @@ class Ticket:
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
+    stood: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
