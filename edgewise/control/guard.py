@@ -3,7 +3,7 @@
 Feasible: known names on alive nodes, memory respected, every model standing somewhere if that is possible at all,
 weights and shares finite and summing to 1. Prudent: nothing that loads is evicted, nothing fresh or with prompts
 queued unless a kind would otherwise stand nowhere or its memory is wanted, no more changes than the thrash budget.
-Pinned replicas are kept or added before all others, whatever the budget; a pin that cannot be is dropped, and said so.
+Pinned replicas are kept or added before all others, whatever the budget; a pin that cannot be is dropped, and noted.
 """
 
 from __future__ import annotations
@@ -174,9 +174,7 @@ def _stand(
     return frozenset(out)
 
 
-def _cover(
-    places: frozenset[Place], where: Room, notes: list[str], pinned: frozenset[Place]
-) -> frozenset[Place]:
+def _cover(places: frozenset[Place], where: Room, notes: list[str], pinned: frozenset[Place]) -> frozenset[Place]:
     """A replica for each model that has none, largest first: where it fits, else in place of replicas of models
     that have others."""
     out = where.filled(places)
@@ -203,9 +201,7 @@ def _cover(
     return frozenset(out)
 
 
-def _make_room(
-    places: Filled, place: Place, where: Room, pinned: frozenset[Place]
-) -> tuple[Place, ...] | None:
+def _make_room(places: Filled, place: Place, where: Room, pinned: frozenset[Place]) -> tuple[Place, ...] | None:
     """Which replicas to evict so that `place` fits: the fewest that have another of their model, large ones first,
     fresh ones last; None when it cannot."""
     node, model = place

@@ -68,7 +68,8 @@ class _Reader:
         """A finite number in [low, high], or in (low, high]."""
         ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not ok or not low <= value <= high or (above and value == low):
-            self.fail((key,), f"{key} is {_shown(value)}", f"a number {'above' if above else 'from'} {low:g} to {high:g}")
+            hint = f"a number {'above' if above else 'from'} {low:g} to {high:g}"
+            self.fail((key,), f"{key} is {_shown(value)}", hint)
         return float(value)
 
     def name(self, key: str, value: Any, names: Collection[str], kind: str, any_too: bool = False) -> str:
@@ -126,9 +127,7 @@ def _weight(r: _Reader, row: Any) -> Weight:
 
 def _floor(r: _Reader, row: Any) -> Floor:
     x = _mapping(r, row, ("model", "share"), ("model", "share"))
-    return Floor(
-        r.name("model", x["model"], r.known.models, "model", True), r.number("share", x["share"], 0.0, 1.0)
-    )
+    return Floor(r.name("model", x["model"], r.known.models, "model", True), r.number("share", x["share"], 0.0, 1.0))
 
 
 def _pin(r: _Reader, row: Any) -> ReplicaGoal:

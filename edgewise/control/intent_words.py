@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from edgewise.control.intent_entries import Moment
 from edgewise.domain.intent import Expected, Intent
 from edgewise.domain.plan import ANY
@@ -9,12 +11,12 @@ from edgewise.domain.plan import ANY
 
 def words(intent: Intent, moment: Moment | None = None) -> str:
     """What it asks for and when, in one sentence per point. moment: to say times by the local clock too."""
-    points = [
-        f"a prompt of {w.model}{_at(w.access_node)} counts {w.weight:g} times as much as usual" for w in intent.weights
-    ]
-    points += [f"{_kind(f.model)} gets at least {f.share:.0%} of a node's time while it has work" for f in intent.floors]
+    points = [f"a prompt of {w.model}{_at(w.access_node)} counts {w.weight:g} times as usual" for w in intent.weights]
+    for f in intent.floors:
+        points.append(f"{_kind(f.model)} gets at least {f.share:.0%} of a node's time while it has work there")
     points += [f"{p.model} stays loaded on {p.node}" for p in intent.pins]
-    points += [f"no prompt of {_kind(w.model)} should take longer than {_duration(w.latency_s)}" for w in intent.waits]
+    for x in intent.waits:
+        points.append(f"no prompt{_of(x.model)} should take longer than {_duration(x.latency_s)}")
     points += [f"demand for {e.model}{_at(e.access_node)} is expected to be {_rate(e)}" for e in intent.demand]
     if intent.alpha is not None:
         points.append(f"fairness counts with alpha {intent.alpha:g}")
@@ -31,7 +33,7 @@ def _period(intent: Intent, moment: Moment | None) -> str:
 def _time(at_s: float, moment: Moment | None) -> str:
     if moment is None:
         return f"second {at_s:g} of the run"
-    shows = moment.clock(at_s)
+    shows = (moment.clock(at_s) + timedelta(seconds=0.5)).replace(microsecond=0)
     day = "" if shows.date() == moment.shows.date() else shows.strftime("%Y-%m-%d ")
     return f"{day}{shows.strftime('%H:%M:%S' if shows.second else '%H:%M')} (second {at_s:.0f} of the run)"
 
@@ -42,6 +44,10 @@ def _at(node: str) -> str:
 
 def _kind(model: str) -> str:
     return "every kind" if model == ANY else model
+
+
+def _of(model: str) -> str:
+    return "" if model == ANY else f" of {model}"
 
 
 def _rate(e: Expected) -> str:

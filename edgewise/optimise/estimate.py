@@ -45,7 +45,7 @@ Evaluate = Callable[[Sequence[Plan]], Floats]
 Score = Callable[[Sequence[Bools]], Floats]
 
 LEAST_SHARE = 1e-3  # of a node's speed
-# Cost of a kind whose mean latency is twice what its longest wait allows: as much as all prompts at twice their ideal.
+# Cost of a kind whose mean latency is twice what its longest wait allows: that of all prompts at twice their ideal.
 TOO_LONG = 1.0
 
 
@@ -78,9 +78,8 @@ def scorer(p: Problem, draws: Floats, rates: Floats, power: float = 1.0) -> Scor
     mean_trip = _mean_trip(p, draws, seen)
     terms, usable = _terms(p), _usable(p)
     order = np.argsort(-np.maximum(rates, 1e-9) * p.service, kind="stable")
-    ground = Ground(
-        usable, p.work, p.stray_work, size_weights(p.service, power, p.weight), rates, order, LEAST_WEIGHT, LEAST_SHARE, SWEEPS
-    )
+    size = size_weights(p.service, power, p.weight)
+    ground = Ground(usable, p.work, p.stray_work, size, rates, order, LEAST_WEIGHT, LEAST_SHARE, SWEEPS)
 
     def score(here: Sequence[Bools]) -> Floats:
         stacked = np.array(here)
