@@ -10,8 +10,8 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A version's parts. user holds {data}; final asks for the answer; reask holds {problem} and {answer}. hash:
-    SHA-256 of the file."""
+    """A version's parts. user holds {data}; final asks for the answer (empty where there is but one question); reask
+    holds {problem} and {answer}. hash: SHA-256 of the file."""
 
     version: str
     hash: str
@@ -28,10 +28,10 @@ class Prompt:
 
 @cache
 def prompt(version: str) -> Prompt:
-    """The prompt in agents/prompts/<version>.md. Its parts are separated by lines ---user---, ---final---,
-    ---reask---."""
+    """The prompt in agents/prompts/<version>.md. Its parts are separated by lines ---user---, ---final--- (may be
+    missing), ---reask---."""
     raw = files("agents").joinpath("prompts", f"{version}.md").read_bytes()
     system, rest = raw.decode("utf-8").split("\n---user---\n")
-    user, rest = rest.split("\n---final---\n")
-    final, reask = rest.split("\n---reask---\n")
+    rest, reask = rest.split("\n---reask---\n")
+    user, _, final = rest.partition("\n---final---\n")
     return Prompt(version, hashlib.sha256(raw).hexdigest(), system, user, final, reask)

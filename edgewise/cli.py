@@ -102,6 +102,7 @@ def cli() -> None:
 @click.option("--mode", type=click.Choice(["active", "advisory", "off"]), default="active", show_default=True)
 @click.option("--approve", is_flag=True, help="Ask a person (dashboard, control API) before replicas are moved.")
 @click.option("--llm", default="", help="OpenAI-compatible endpoint for the planner, ends in /v1.")
+@click.option("--intents", type=_PATH, help="The operator's intents (YAML); see edgewise intents check.")
 @click.option("--llm-timeout", default=10.0, show_default=True, help="Deadline of one planner call, s.")
 @click.option("--port", type=int, help="Gateway port; the control API takes the next. Default: free ones.")
 @click.option("--ui", is_flag=True, help="Open the dashboard beside it.")
@@ -129,6 +130,7 @@ def demo(**asked: Any) -> int:
         out=asked["out"],
         seed=asked["seed"],
         json=asked["json"],
+        intents=asked["intents"],
     )
     check(options)  # before the imports that take seconds
     from edgewise.compose.demo import run_demo
@@ -443,6 +445,28 @@ def replay(run: Path, slot: int | None, json: bool) -> int:
 
 
 command(cli, "replay", "edgewise replay runs/first --json")(replay)
+
+
+@cli.group()
+def intents() -> None:
+    """What the operator wants and expects."""
+
+
+@click.argument("file", type=_PATH)
+@click.option("--scenario", help="Whose nodes and models it may name: a name or file. Default: the demo's.")
+def check_intents(file: Path, scenario: str | None, json: bool) -> int:
+    """Read a YAML file of intents and say back what it means, as if a run began now."""
+    from edgewise.compose import intents as files
+
+    found, moment = files.check_intents(file, scenario)
+    if json:
+        emit(files.as_documents(found, moment))
+    else:
+        files.print_intents(found, moment)
+    return 0
+
+
+command(intents, "check", "edgewise intents check examples/intents.yaml")(check_intents)
 
 
 def doctor(json: bool) -> int:

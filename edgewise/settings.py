@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         6, ge=0, description="Thrash budget: loads + unloads an epoch may ask for, in each cell of at most 50 nodes."
     )
 
+    # The operator's intents: what is announced of demand may not come.
+    announced_trust: float = Field(
+        0.8, ge=0, le=1, description="Probability with which announced demand is expected to come."
+    )
+
     # Telemetry: a figure older than this is not acted on; the last safe plan is held and the decision says so.
     scrape_s: float = Field(1.0, gt=0, description="Period of the embedded reader, s.")
     window_s: float = Field(20.0, gt=0, description="Window of demand and latency figures, s.")

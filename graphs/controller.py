@@ -33,6 +33,7 @@ from edgewise.control.state import Declined, EpochResult, Job, Ticket
 from edgewise.control.summaries import summarise
 from edgewise.domain.decision import Decision, Hindsight, Mode, Realised
 from edgewise.domain.errors import EdgewiseError
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
 from edgewise.domain.records import SlotSummary
@@ -86,6 +87,7 @@ class Controller:
         self._epoch: asyncio.Task[None] | None = None
         self._epoch_due = False
         self.latest = ControllerState(mode=mode)
+        self.intents: tuple[Intent, ...] = ()  # the operator's; replaced whole, counts from the next slot on
 
     @property
     def mode(self) -> Mode:
@@ -166,7 +168,7 @@ class Controller:
     async def _slot(self, number: int, graphs: _Graphs, notes: tuple[str, ...]) -> None:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
-        start = ticket(self._carry, number, mode, notes)
+        start = ticket(self._carry, number, mode, notes, self.intents)
         try:
             job, decision = await self._decide(start, graphs)
         except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
@@ -240,6 +242,8 @@ class Controller:
             observation=job.observation,
             lately=self._lately(),
             last_asked=self._doors.last_asked,
+            intents=job.intents,
+            stood=self._carry.stood,
         )
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
 

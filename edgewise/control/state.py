@@ -81,7 +81,8 @@ class Ticket:
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
     lately: summaries of the slots before, oldest first; last_asked: None before the planner's first answer (both for
     an epoch).
-    declined: placements that a person does not want.
+    declined: placements that a person does not want. stood: what intents did at the last slot, in words
+    (announced.standing).
     """
 
     decision_id: str
@@ -102,6 +103,7 @@ class Ticket:
     lately: tuple[SlotSummary, ...] = ()
     last_asked: LastAsked | None = None
     declined: tuple[Declined, ...] = ()
+    stood: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from edgewise.domain.errors import EdgewiseError, Refused
 from serving.control_api import approvals, errors
 from serving.control_api.approvals import ApprovalsDoor
 from serving.control_api.body_limit import BodyLimit
+from serving.control_api.intents import IntentDoor, add_routes
 from serving.control_api.schema import (
     DecisionDetail,
     DecisionList,
@@ -39,9 +40,14 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items wanted.")]
 
 
-def create_app(view: ControlView, read_only: bool = False, asking: ApprovalsDoor | None = None) -> FastAPI:
-    """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking: of a running
-    controller; without it, approvals are those of the recorded decisions."""
+def create_app(
+    view: ControlView,
+    read_only: bool = False,
+    asking: ApprovalsDoor | None = None,
+    intents: IntentDoor | None = None,
+) -> FastAPI:
+    """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking, intents: of a
+    running controller; without it, approvals are those of the recorded decisions, and no intents are taken."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,
@@ -55,6 +61,9 @@ def create_app(view: ControlView, read_only: bool = False, asking: ApprovalsDoor
     app.include_router(_history_routes(view, app.state.stopping))
     app.include_router(_mode_routes(view, read_only))
     app.include_router(approvals.add_routes(_router("approvals"), view, asking, read_only))
+    wishes = _router("intents")
+    add_routes(wishes, None if read_only else intents, _SHAPE)
+    app.include_router(wishes)
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     return app
