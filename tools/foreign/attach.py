@@ -22,6 +22,10 @@ class Look(Protocol):
 
     kinds: dict[str, Kind]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its endpoints."""
+
     async def find(self) -> None:
         """Finds out what is there. Raises BadInput when it is nothing that is known."""
 
@@ -37,6 +41,10 @@ class Endpoint:
     door: ReadOnlyDoor
     kinds: dict[str, Kind]
     system: System | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
 
     @staticmethod
     def at(session: aiohttp.ClientSession, name: str, url: str, timeout_s: float) -> Endpoint:

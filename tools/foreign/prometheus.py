@@ -29,6 +29,10 @@ class PrometheusLook:
         self._server = PrometheusConnect(self.url, retry=retry, timeout=timeout_s, method="GET")
         self.kinds: dict[str, Kind] = {}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.kinds)
+
     async def find(self) -> None:
         try:
             pages = await self._pages()
