@@ -29,6 +29,11 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.at_s)
 
+    def until(self, end_s: float) -> Prompts:
+        """Those that came before."""
+        n = int(np.searchsorted(self.at_s, end_s))
+        return Prompts(self.at_s[:n], self.access[:n], self.model[:n], self.input_tokens[:n], self.output_tokens[:n])
+
     def taken(self, rows: Ints, at_s: Floats) -> Prompts:
         """These rows, at other times, in order of those."""
         order = np.argsort(at_s, kind="stable")

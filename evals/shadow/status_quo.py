@@ -73,5 +73,5 @@ def _covered(stage: Stage) -> tuple[tuple[float, Bools], ...]:
     found = []
     for at_s, placement in stage.timeline or ((0.0, stage.placement),):
         missing = ~placement.any(axis=0)
-        found.append((at_s, placement | (stage.placement & missing[None, :])))
+        found.append((at_s, placement | (stage.placement & np.asarray(missing)[None, :])))
     return tuple(found)
