@@ -115,6 +115,15 @@ class Settings(BaseSettings):
         ge=0,
         description="Epochs an unchanged situation goes without a planner call; 0: at least one call in each.",
     )
+    llm_scheduler: bool = Field(
+        True,
+        description="Ask the language model beside the slots for a correction of routing weights and shares, at most "
+        "once a slot and when something moved.",
+    )
+    llm_scheduler_model: str = Field("", description="Model id of the scheduler; empty: llm_model.")
+    llm_scheduler_temperature: float = Field(0.0, ge=0, le=2, description="Of the scheduler's answers.")
+    llm_scheduler_max_tokens: int = Field(512, ge=16, description="Longest answer of the scheduler, tokens.")
+    llm_scheduler_timeout_s: float = Field(10.0, gt=0, description="Deadline of one scheduler decision, s.")
     llm_prompt_price: float = Field(0.0, ge=0, description="Price of a million tokens of prompts, any currency.")
     llm_answer_price: float = Field(0.0, ge=0, description="Price of a million tokens of answers.")
     recall_cases: int = Field(3, ge=0, description="Cases recalled from memory per decision.")

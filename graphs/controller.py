@@ -35,6 +35,7 @@ from edgewise.domain.records import SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
+from graphs.beside import Beside
 from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
@@ -76,6 +77,7 @@ class Controller:
         self._carry = Carry()
         kept = ports.history is not None and settings.hindsight
         self._looking = LookingBack(ports.history, settings, self._seen) if ports.history and kept else None
+        self._beside = Beside(self._doors.correct, settings)
         self._stop = asyncio.Event()
         self._epoch: asyncio.Task[None] | None = None
         self._epoch_due = False
@@ -112,7 +114,7 @@ class Controller:
                 await self._slots(_Graphs(self._doors, saver))
             finally:
                 looking = self._looking.task if self._looking is not None else None
-                tasks = [t for t in (acting, self._epoch, looking) if t is not None]
+                tasks = [t for t in (acting, self._epoch, looking, self._beside.task) if t is not None]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -138,7 +140,7 @@ class Controller:
     async def _slot(self, number: int, graphs: _Graphs, notes: tuple[str, ...]) -> None:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
-        start = ticket(self._carry, number, mode, notes)
+        start = self._beside.onto(ticket(self._carry, number, mode, notes))
         try:
             job, decision = await self._decide(start, graphs)
         except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
@@ -151,6 +153,7 @@ class Controller:
         self._look_back(job, decision)
         if mode is not Mode.OFF:
             self._start_epoch(job, decision, graphs)
+            self._start_scheduler(job, plan)
 
     async def _decide(self, start: Ticket, graphs: _Graphs) -> tuple[Job, Decision | None]:
         if start.mode is Mode.OFF:
@@ -210,6 +213,13 @@ class Controller:
             last_asked=self._doors.last_asked,
         )
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
+
+    def _start_scheduler(self, job: Job, plan: Plan | None) -> None:
+        """Ask the scheduler's model about this slot, unless the planner is at work: the two may share one machine."""
+        rests = self._ports.chat is None or self._carry.demoted(job.observation.epoch)
+        planning = self._epoch is not None and not self._epoch.done()
+        if self._settings.llm_scheduler and not rests and not planning and plan is not None and plan.routes:
+            self._beside.start(job, plan)
 
     def _lately(self) -> tuple[SlotSummary, ...]:
         kept = self._settings.llm_lately_slots

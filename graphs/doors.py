@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from agents import planner
+from agents import planner, scheduler
 from agents.proposal import Proposal
+from agents.scheduler import Correction
 from agents.toolbox import Toolbox, Tools
 from agents.unchanged import seen_now, unchanged
 from edgewise.control import intake
@@ -23,7 +24,7 @@ from edgewise.control.transitions import settle
 from edgewise.domain.decision import Decision, Hindsight, LlmUse, Mode, Realised, Rung
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
-from edgewise.domain.plan import Change, ChangeKind
+from edgewise.domain.plan import Change, ChangeKind, Plan
 from edgewise.domain.records import Case, RecalledCase, SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
@@ -96,6 +97,13 @@ class Doors:
         if made.plan is not None:
             self.last_asked = seen_now(job, made.seconds)
         return made
+
+    async def correct(self, job: Job, plan: Plan, name: str) -> Correction:
+        """The scheduler's correction of the plan in force."""
+        chat = self._ports.chat
+        if chat is None:
+            return Correction(None, LlmUse())
+        return await scheduler.correct(job, plan, chat, self.settings, name)
 
     async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
         """Hands the plan to the actuator, which publishes it at once; weights and shares are done when the routers

@@ -81,6 +81,8 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         intents=ticket.intents,
         lately=ticket.lately,
         last_asked=ticket.last_asked,
+        reweighting=ticket.reweighting,
+        beside=ticket.beside,
     )
 
 

@@ -27,7 +27,8 @@ class Future(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A plan someone proposes. source: optimiser | llm | incumbent | case | roll-back, as in Candidate."""
+    """A plan someone proposes. source: optimiser | llm | llm-scheduler | incumbent | case | roll-back, as in
+    Candidate."""
 
     source: str
     plan: Plan
@@ -46,6 +47,39 @@ class EpochResult:
     recalled: tuple[str, ...] = ()
     llm: LlmUse = field(default_factory=LlmUse)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTimes:
+    """The weight of sending `model` from `access_node` (ANY: all) to `node`, multiplied."""
+
+    access_node: str
+    model: str
+    node: str
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTimes:
+    """The share of `model` on `node`, multiplied."""
+
+    node: str
+    model: str
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reweighting:
+    """A scheduler's correction of the optimiser's weights and shares, made beside the slots from the observation of
+    `slot`. note: what was repaired; reason: the scheduler's own."""
+
+    id: str
+    slot: int
+    routes: tuple[RouteTimes, ...] = ()
+    shares: tuple[ShareTimes, ...] = ()
+    rung: Rung = Rung.LLM
+    note: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +104,8 @@ class Ticket:
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
     lately: summaries of the slots before, oldest first; last_asked: None before the planner's first answer (both for
-    an epoch).
+    an epoch). reweighting: a scheduler's, ready and not taken yet. beside: what models cost beside the slots since
+    the last one.
     """
 
     decision_id: str
@@ -90,6 +125,8 @@ class Ticket:
     intents: tuple[Intent, ...] = ()
     lately: tuple[SlotSummary, ...] = ()
     last_asked: LastAsked | None = None
+    reweighting: Reweighting | None = None
+    beside: LlmUse = field(default_factory=LlmUse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +150,8 @@ class Job:
     intents: tuple[Intent, ...] = ()
     lately: tuple[SlotSummary, ...] = ()
     last_asked: LastAsked | None = None
+    reweighting: Reweighting | None = None
+    beside: LlmUse = field(default_factory=LlmUse)
 
 
 @dataclass(frozen=True, slots=True)

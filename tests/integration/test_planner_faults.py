@@ -21,8 +21,8 @@ from tests.support.planner_world import observed, plan_of, recalled
 
 VALID = {"valid", "infeasible", "surrogates", *TOOL_FAULTS}
 REPAIRED = {
-    "prose", "fences", "thinking", "trailing-comma", "single-quotes", "truncated-late", "wrong-types", "nan", "nan-weight",
-    "negative", "too-large", "misspelt", "duplicate-keys", "two-objects", "two-plans", "wrapped",
+    "prose", "fences", "thinking", "trailing-comma", "single-quotes", "truncated-late", "wrong-types", "nan",
+    "nan-weight", "negative", "too-large", "misspelt", "duplicate-keys", "two-objects", "two-plans", "wrapped",
 }  # fmt: skip
 # Answers that no second try improves are asked about once more; a server that fails is not.
 REASKED = {"truncated-early", "unknown-names", "refusal", "refusal-text", "empty", "null", "deep", "garbage"}
