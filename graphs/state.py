@@ -14,8 +14,8 @@ Plain = dict[str, Any]
 
 
 class SlotState(TypedDict, total=False):
-    """ticket: control.state.Ticket, the input. job, pool, decision: as in control.decide. orders, failures, notes:
-    joined over nodes and branches."""
+    """ticket: control.state.Ticket, the input. job, pool, decision: as in control.decide. orders, failures, notes,
+    uses (of language models): joined over nodes and branches."""
 
     ticket: Plain
     job: Plain
@@ -23,6 +23,7 @@ class SlotState(TypedDict, total=False):
     orders: Annotated[list[Plain], operator.add]
     failures: Annotated[list[str], operator.add]
     notes: Annotated[list[str], operator.add]
+    uses: Annotated[list[Plain], operator.add]
     decision: Plain
 
 

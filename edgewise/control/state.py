@@ -179,11 +179,21 @@ class Veto:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A change that is to begin `wait_s` seconds after the decision at the earliest."""
+
+    change: Change
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class NodeOrder:
-    """A deployment agent's answer: its node's changes in the order to carry them out, and those it refuses."""
+    """A deployment agent's answer: its node's changes in the order to carry them out, those it refuses, and those it
+    delays."""
 
     plan_id: str
     node: str
     order: tuple[Change, ...]
     vetoes: tuple[Veto, ...] = ()
     note: str = ""
+    waits: tuple[Wait, ...] = ()

@@ -48,7 +48,7 @@ async def test_a_correction_becomes_a_candidate_of_a_later_slot(tmp_path: Path) 
     assert chat.schedulers <= len(found)  # at most once a slot
     assert any("scheduler: prompt scheduler-v1 sha256:" in n for d in told for n in d.notes)
     assert sum(d.llm.calls for d in found) >= chat.schedulers - 1
-    assert chat.schedulers + sum(d.llm.skipped for d in found) >= 4
+    assert chat.schedulers >= 2
 
 
 async def test_a_scheduler_that_never_answers_delays_no_slot(tmp_path: Path) -> None:
