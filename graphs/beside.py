@@ -40,8 +40,9 @@ class Beside:
             ready = None  # made for another time
         return replace(ticket, reweighting=ready, beside=ticket.beside + use, notes=(*ticket.notes, *notes))
 
-    def start(self, job: Job, plan: Plan) -> None:
-        """Asks about the slot just decided, unless it asks still, or nothing moved since it last did."""
+    def start(self, job: Job, plan: Plan, planner: asyncio.Task[None] | None = None) -> None:
+        """Asks about the slot just decided, unless it asks still, or nothing moved since it last did. It lets the
+        planner go first, as the two may share one machine, and gives up where that takes longer than the slot."""
         if self.task is not None and not self.task.done():
             return
         now = standing(job, plan)
@@ -49,9 +50,14 @@ class Beside:
             self._use += LlmUse(skipped=1)
             return
         self._before = now
-        self.task = asyncio.create_task(self._run(job, plan), name=f"scheduler {job.decision_id}")
+        self.task = asyncio.create_task(self._run(job, plan, planner), name=f"scheduler {job.decision_id}")
 
-    async def _run(self, job: Job, plan: Plan) -> None:
+    async def _run(self, job: Job, plan: Plan, planner: asyncio.Task[None] | None) -> None:
+        if planner is not None and not planner.done():
+            await asyncio.wait({planner}, timeout=job.observation.slot_s)
+            if not planner.done():
+                self._before = None
+                return
         try:
             found = await self._ask(job, plan, f"s-{job.decision_id.removeprefix('d-')}")
         except Exception:

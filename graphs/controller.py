@@ -215,11 +215,10 @@ class Controller:
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
 
     def _start_scheduler(self, job: Job, plan: Plan | None) -> None:
-        """Ask the scheduler's model about this slot, unless the planner is at work: the two may share one machine."""
+        """Ask the scheduler's model about this slot, after the planner's."""
         rests = self._ports.chat is None or self._carry.demoted(job.observation.epoch)
-        planning = self._epoch is not None and not self._epoch.done()
-        if self._settings.llm_scheduler and not rests and not planning and plan is not None and plan.routes:
-            self._beside.start(job, plan)
+        if self._settings.llm_scheduler and not rests and plan is not None and plan.routes:
+            self._beside.start(job, plan, self._epoch)
 
     def _lately(self) -> tuple[SlotSummary, ...]:
         kept = self._settings.llm_lately_slots
