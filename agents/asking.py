@@ -75,7 +75,7 @@ class Asker(Generic[A]):
 
     def cost(self, reply: ChatReply) -> LlmUse:
         s, asked = self.settings, reply.tokens - reply.answer_tokens
-        price = (asked * s.llm_prompt_price + reply.answer_tokens * s.llm_answer_price) / 1e6
+        price = (asked * s.llm_price_in + reply.answer_tokens * s.llm_price_out) / 1e6
         return LlmUse(calls=1, tokens=reply.tokens, seconds=reply.seconds, cost=price)
 
     async def climb(self, request: ChatRequest, left_s: float, reask: bool = True) -> Asked[A]:

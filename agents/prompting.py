@@ -28,10 +28,10 @@ class Prompt:
 
 @cache
 def prompt(version: str) -> Prompt:
-    """The prompt in agents/prompts/<version>.md. Its parts are separated by lines ---user---, ---final---,
-    ---reask---."""
+    """The prompt in agents/prompts/<version>.md. Its parts are separated by lines ---user---, ---final--- (which may
+    be missing), ---reask---."""
     raw = files("agents").joinpath("prompts", f"{version}.md").read_bytes()
     system, rest = raw.decode("utf-8").split("\n---user---\n")
-    user, rest = rest.split("\n---final---\n")
-    final, reask = rest.split("\n---reask---\n")
+    user, reask = rest.split("\n---reask---\n")
+    user, _, final = user.partition("\n---final---\n")
     return Prompt(version, hashlib.sha256(raw).hexdigest(), system, user, final, reask)

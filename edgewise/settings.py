@@ -132,8 +132,8 @@ class Settings(BaseSettings):
     llm_deployer_model: str = Field("", description="Model id of the deployers, a cheap one; empty: llm_model.")
     llm_deployer_temperature: float = Field(0.0, ge=0, le=2, description="Of the deployers' answers.")
     llm_deployer_max_tokens: int = Field(256, ge=16, description="Longest answer of a deployer, tokens.")
-    llm_prompt_price: float = Field(0.0, ge=0, description="Price of a million tokens of prompts, any currency.")
-    llm_answer_price: float = Field(0.0, ge=0, description="Price of a million tokens of answers.")
+    llm_price_in: float = Field(0.0, ge=0, description="Price of a million tokens sent, in any currency.")
+    llm_price_out: float = Field(0.0, ge=0, description="Price of a million tokens answered, in the same currency.")
     recall_cases: int = Field(3, ge=0, description="Cases recalled from memory per decision.")
     hindsight: bool = Field(
         True,

@@ -148,6 +148,6 @@ async def test_a_model_that_is_gone_in_the_middle_costs_what_it_cost() -> None:
 
 
 async def test_what_it_costs_is_worked_out() -> None:
-    made = await run(ScriptedChat(GOOD), llm_prompt_price=2.0, llm_answer_price=10.0)
+    made = await run(ScriptedChat(GOOD), llm_price_in=2.0, llm_price_out=10.0)
     assert made.use.cost == pytest.approx((90 * 2 + 10 * 10) / 1e6)
     assert made.prompt.startswith("prompt planner-v2 sha256:")
