@@ -17,6 +17,7 @@ from agents.toolbox import Toolbox, Tools
 from agents.unchanged import seen_now, unchanged
 from edgewise.control import intake
 from edgewise.control.actuator import Actuator
+from edgewise.control.ports import MetricQuery
 from edgewise.control.reflect import due, outcome, realise
 from edgewise.control.situation import describe, situation
 from edgewise.control.state import EpochResult, Job, LastAsked, NodeBrief, Ticket
@@ -88,7 +89,9 @@ class Doors:
         if why := unchanged(job, self.settings):
             return Proposal(None, Rung.OPTIMISER, LlmUse(skipped=1), why)
         try:
-            tools: Tools = Toolbox(job, result, self.settings)
+            telemetry = self._ports.telemetry
+            metrics = telemetry if isinstance(telemetry, MetricQuery) else None
+            tools: Tools = Toolbox(job, result, self.settings, metrics)
             if self._ports.tools is not None:
                 tools = self._ports.tools(tools, job, result)
             plan_id = f"{result.id}-l"
