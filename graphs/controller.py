@@ -41,6 +41,7 @@ from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
 from graphs.asking import Asking
+from graphs.beside import Beside
 from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
@@ -82,6 +83,7 @@ class Controller:
         self._carry = Carry()
         kept = ports.history is not None and settings.hindsight
         self._looking = LookingBack(ports.history, settings, self._seen) if ports.history and kept else None
+        self._beside = Beside(self._doors.correct, settings)
         self._stop = asyncio.Event()
         self.asking = Asking(self, ports, self._doors, settings)
         self._epoch: asyncio.Task[None] | None = None
@@ -140,7 +142,7 @@ class Controller:
             finally:
                 self.asking.close()
                 looking = self._looking.task if self._looking is not None else None
-                tasks = [t for t in (acting, self._epoch, looking) if t is not None]
+                tasks = [t for t in (acting, self._epoch, looking, self._beside.task) if t is not None]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -168,7 +170,7 @@ class Controller:
     async def _slot(self, number: int, graphs: _Graphs, notes: tuple[str, ...]) -> None:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
-        start = ticket(self._carry, number, mode, notes, self.intents)
+        start = self._beside.onto(ticket(self._carry, number, mode, notes, self.intents))
         try:
             job, decision = await self._decide(start, graphs)
         except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
@@ -181,6 +183,7 @@ class Controller:
         self._look_back(job, decision)
         if mode is not Mode.OFF:
             self._start_epoch(job, decision, graphs)
+            self._start_scheduler(job, plan)
 
     async def _decide(self, start: Ticket, graphs: _Graphs) -> tuple[Job, Decision | None]:
         if start.mode is Mode.OFF:
@@ -246,6 +249,12 @@ class Controller:
             stood=self._carry.stood,
         )
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
+
+    def _start_scheduler(self, job: Job, plan: Plan | None) -> None:
+        """Ask the scheduler's model about this slot, after the planner's."""
+        rests = self._ports.chat is None or self._carry.demoted(job.observation.epoch)
+        if self._settings.llm_scheduler and not rests and plan is not None and plan.routes:
+            self._beside.start(job, plan, self._epoch)
 
     def _lately(self) -> tuple[SlotSummary, ...]:
         kept = self._settings.llm_lately_slots

@@ -87,6 +87,8 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         lately=ticket.lately,
         last_asked=ticket.last_asked,
         declined=ticket.declined,
+        reweighting=ticket.reweighting,
+        beside=ticket.beside,
     )
 
 

@@ -71,6 +71,22 @@ class Telemetry(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of a query's answer: its labels, sorted, and its newest value."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+@runtime_checkable
+class MetricQuery(Protocol):
+    """A telemetry door that answers PromQL, as of now. Raises BadInput for a query the server does not take, with its
+    words, TelemetryUnavailable when there is no answer."""
+
+    async def query(self, promql: str) -> Sequence[Sample]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """A router's word that it routes by `plan_id` since `at_s`."""
 
