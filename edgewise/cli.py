@@ -424,8 +424,12 @@ command(cli, "ui", "edgewise ui --run runs/first --port 8501")(ui)
 
 @click.argument("run", type=_PATH)
 @click.option("--slot", type=int, help="Only this slot.")
-def replay(run: Path, slot: int | None, json: bool) -> int:
+@click.option("--fork", multiple=True, help="key=value (repeatable), or a YAML file: take the slot's decision anew.")
+@click.option("--llm", default="", help="With --fork: a live OpenAI-compatible endpoint for the planner.")
+def replay(run: Path, slot: int | None, fork: tuple[str, ...], llm: str, json: bool) -> int:
     """Make the recorded decisions of a run (or a capsule) again and compare; nothing is touched."""
+    if fork or llm:
+        return _fork(run, slot, fork, llm, json)
     from edgewise.compose.recorded import open_recorded
     from edgewise.compose.replay import lines_of, remarks
     from edgewise.compose.replay import replay as make_again
@@ -438,6 +442,21 @@ def replay(run: Path, slot: int | None, json: bool) -> int:
     else:
         click.echo("\n".join(lines_of(found, str(run))))
     return 1 if found.different else 0
+
+
+def _fork(run: Path, slot: int | None, words: tuple[str, ...], llm: str, json: bool) -> int:
+    if slot is None:
+        raise BadInput("a fork is of one slot", where="--fork", hint="add --slot N")
+    from edgewise.compose.fork import fork_slot, print_fork, read_edit
+    from edgewise.compose.recorded import open_recorded
+
+    edit = read_edit([w for word in words for w in word.split()])
+    found = fork_slot(open_recorded(run, with_prompts=True), slot, edit, llm)
+    if json:
+        emit(found.as_dict())
+    else:
+        print_fork(found)
+    return 0
 
 
 command(cli, "replay", "edgewise replay runs/first --json")(replay)
