@@ -462,6 +462,32 @@ def _fork(run: Path, slot: int | None, words: tuple[str, ...], llm: str, json: b
 command(cli, "replay", "edgewise replay runs/first --json")(replay)
 
 
+@click.argument("run", type=_PATH)
+@click.option("--slot", type=int, required=True, help="The slot whose decision is packed.")
+@click.option("--out", type=_PATH, help="The file; .gz compresses it. Default: capsule-slot-N.json.gz.")
+@click.option("--anonymise", is_flag=True, help="Replace node names, too.")
+def capsule(run: Path, slot: int, out: Path | None, anonymise: bool, json: bool) -> int:
+    """Pack one decision into one redacted file that replays and forks it on any machine."""
+    from edgewise.compose.capsule import make_capsule, write_capsule
+    from edgewise.compose.recorded import open_recorded
+
+    made, found = make_capsule(open_recorded(run, with_prompts=True), slot, anonymise)
+    path = out or Path(f"capsule-slot-{slot}.json.gz")
+    size = write_capsule(made, path)
+    lines = [d.diff for d in found.different]
+    if json:
+        emit({"file": str(path), "bytes": size, "slot": slot, "identical": not lines, "different": lines})
+    else:
+        click.echo(
+            f"{path}: slot {slot}, {size / 1024:.1f} KiB, replays {'identically' if not lines else 'DIFFERENTLY'}"
+        )
+        click.echo("\n".join(lines), nl=bool(lines))
+    return 0
+
+
+command(cli, "capsule", "edgewise capsule runs/first --slot 12 --out slot-12.json.gz")(capsule)
+
+
 def doctor(json: bool) -> int:
     """Say what is missing on this machine and how to get it."""
     from edgewise.compose.doctor import examine, report

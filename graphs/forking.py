@@ -27,14 +27,14 @@ async def fork(
     replan: the planner looks first, at the changed job; chat: a language model it may ask."""
     saver = InMemorySaver(serde=serializer())
     config = config_of(thread)
-    past = slot.build(ReplayTools(thread, thread.settings())).compile(checkpointer=saver)
+    past: Any = slot.build(ReplayTools(thread, thread.settings())).compile(checkpointer=saver)
     start = {k: thread.values[k] for k in ("ticket", "settings")}
     await past.ainvoke(start, config, interrupt_after=[RECALL])
     before = await past.aget_state(config)
     job = change(read(Job, before.values, "job"))
     if replan:
         job = await _planned(thread, job, settings, chat)
-    other = slot.build(ReplayTools(thread, settings)).compile(checkpointer=saver)
+    other: Any = slot.build(ReplayTools(thread, settings)).compile(checkpointer=saver)
     changed = {"job": dump(job), "settings": stored_settings(settings)}
     there = await other.aupdate_state(before.config, changed, as_node=RECALL)
     return dict(await other.ainvoke(None, there, interrupt_after=[SLOT_END]))

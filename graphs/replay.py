@@ -36,12 +36,14 @@ EPOCH_END = "propose"
 @dataclass(frozen=True, slots=True)
 class Thread:
     """One recorded decision (`d-…`) or epoch (`e-…`): the state as it was left. pending: nodes it had not come to
-    when it was cut off, or where it waits. decided: what the gate said, whatever a person made of it later."""
+    when it was cut off, or where it waits. decided: what the gate said, whatever a person made of it later.
+    of_slot: the slot it is counted with, where that is not the one it was started in."""
 
     id: str
     values: Plain
     pending: tuple[str, ...] = ()
     decided: Plain | None = None
+    of_slot: int | None = None
 
     @property
     def is_slot(self) -> bool:
@@ -49,7 +51,7 @@ class Thread:
 
     @property
     def slot(self) -> int:
-        return int(self.values["ticket"]["slot"])
+        return int(self.values["ticket"]["slot"]) if self.of_slot is None else self.of_slot
 
     @property
     def whole(self) -> bool:
@@ -113,7 +115,7 @@ async def threads_of(saver: AsyncSqliteSaver) -> tuple[Thread, ...]:
     ) as rows:
         names = [row[0] async for row in rows]
     silent = _Silent()
-    graphs = {
+    graphs: dict[str, Any] = {
         "d-": slot.build(silent).compile(checkpointer=saver),
         "e-": epoch.build(silent).compile(checkpointer=saver),
     }

@@ -104,7 +104,7 @@ async def forked_slot(recorded: Recorded, slot: int, edit: ForkEdit, llm_url: st
 
 def decided(thread: Thread) -> Decision:
     """What the gate said."""
-    return read(Decision, {"decision": thread.decided}, "decision")
+    return read(Decision, {"decision": thread.decided or thread.values["decision"]}, "decision")
 
 
 def _taken(now: Decision, edit: ForkEdit) -> tuple[Plan, list[str]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agents.recordings import ReplayChat
+from edgewise.control.ports import ChatModel
 from edgewise.domain.errors import BadInput
 from edgewise.domain.records import PromptRow
 from graphs.checkpoints import copied, saver_over
@@ -20,15 +22,14 @@ HINT = "give a folder written by `edgewise demo` (or a controller), or a file wr
 
 @dataclass(frozen=True)
 class Recorded:
-    """threads: as in the checkpoints, oldest first. rows: decisions.jsonl by id. recordings: folder of language model
-    calls. prompts: those that came, as far as they are known."""
+    """threads: as in the checkpoints, oldest first. rows: decisions.jsonl by id. chat: a language model
+    that answers as it did. prompts: those that came, as far as they are known."""
 
     name: str
     threads: tuple[Thread, ...]
     rows: Mapping[str, dict[str, Any]]
-    recordings: Path
+    chat: Callable[[], ChatModel]
     prompts: tuple[PromptRow, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
 
     def missing(self) -> tuple[int, tuple[str, ...]]:
         """(older decisions whose checkpoints are gone, what else cannot be replayed, in words)."""
@@ -79,4 +80,4 @@ def _files(path: Path, with_prompts: bool) -> Recorded | tuple[sqlite3.Connectio
         raise BadInput(what if path.exists() else "there is no such run", where=str(path), hint=HINT)
     rows = {row["id"]: row for row in read_decisions(path) if "id" in row}
     prompts = tuple(read_prompts(path)) if with_prompts else ()
-    return copied(checkpoints), Recorded(str(path), (), rows, path / RECORDINGS, prompts)
+    return copied(checkpoints), Recorded(str(path), (), rows, lambda: ReplayChat(path / RECORDINGS), prompts)

@@ -10,7 +10,6 @@ from typing import Any
 
 from langsmith.run_helpers import tracing_context
 
-from agents.recordings import ReplayChat
 from edgewise.compose.recorded import Recorded
 from edgewise.control.ports import ChatModel
 from edgewise.domain.decision import Decision
@@ -59,7 +58,7 @@ async def replayed(recorded: Recorded, slot: int | None = None, say: Say = lambd
     threads = [t for t in recorded.threads if t.whole and slot in (None, t.slot)]
     if not threads:
         raise _none(recorded, slot)
-    chat = ReplayChat(recorded.recordings)
+    chat = recorded.chat()
     found: list[SlotDifference] = []
     with tracing_context(enabled=False):  # a tracer configured for other programs would be a socket
         for i, thread in enumerate(threads):

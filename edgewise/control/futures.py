@@ -105,4 +105,5 @@ def _columns(i: int, out: Outcomes, p: Problem, stage: Scene, horizon_s: float) 
 
 def _future(columns: Sequence[Floats], models: Sequence[str]) -> Future:
     known = [(m, c[np.isfinite(c)]) for m, c in zip(models, columns[3:], strict=True)]
-    return Future(*(score(c) for c in columns[:3]), attainment=tuple((m, score(c)) for m, c in known if c.size))
+    objective, latency, fair = (score(c) for c in columns[:3])
+    return Future(objective, latency, fair, tuple((m, score(c)) for m, c in known if c.size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_an_edited_plan_is_compared_whatever_the_gate_says(recorded: Recorded) -
 def test_the_arrivals_of_the_run_are_used_where_they_are_known(recorded: Recorded) -> None:
     o = recorded.decision(6).values["job"]["observation"]
     rows = tuple(_row(i, o["at_s"] + 0.2 * i) for i in range(400))
-    known = Recorded(recorded.name, recorded.threads, recorded.rows, recorded.recordings, rows)
+    known = replace(recorded, prompts=rows)
     found = forked(known, 6, "alpha=1").futures
     assert found.arrivals == "realised"
     assert found.draws == 16
