@@ -216,7 +216,7 @@ def evaluate(
 command(cli, "eval", "edgewise eval paper7 --seeds 5 --out runs/paper7")(evaluate)
 
 
-@click.argument("kind", type=click.Choice(["twin", "planner"]))
+@click.argument("kind", type=click.Choice(["twin", "planner", "graph"]))
 def bench(kind: str, json: bool) -> int:
     """Measure how fast a part is on this machine."""
     from edgewise.compose.bench import print_rows, run_bench
