@@ -5,8 +5,8 @@ The product runs in the twin as in an evaluation, but each decision is made by t
 tools that observe the twin. `slot_ms`: wall time of a slot from ticket to decision, less the time inside the decision
 functions (intake, propose, schedule, briefs, deployers, rule, hold); so: LangGraph's steps, state in and out of its
 plain form, hand-over to threads, checkpoint written and old ones deleted. `checkpoint_kib`: rows of one slot's thread
-in the file, with those of the epochs, spread over the slots. `file_kib`: the file at the end. `bound_kib`: what it may
-have, which is the kept threads at the size of the largest, and half as much again for SQLite.
+in the file, with those of the epochs, spread over the slots. `file_kib`: the file at the end. `bound_kib`: what it
+may have, which is the kept threads at the size of the largest, and half as much again for SQLite.
 """
 
 from __future__ import annotations
