@@ -424,17 +424,18 @@ command(cli, "ui", "edgewise ui --run runs/first --port 8501")(ui)
 
 @click.argument("run", type=_PATH)
 @click.option("--slot", type=int, help="Only this slot.")
+@click.option("--newest", type=click.IntRange(1), help="Only so many of the newest slots.")
 @click.option("--fork", multiple=True, help="key=value (repeatable), or a YAML file: take the slot's decision anew.")
 @click.option("--llm", default="", help="With --fork: a live OpenAI-compatible endpoint for the planner.")
-def replay(run: Path, slot: int | None, fork: tuple[str, ...], llm: str, json: bool) -> int:
+def replay(run: Path, slot: int | None, newest: int | None, fork: tuple[str, ...], llm: str, json: bool) -> int:
     """Make the recorded decisions of a run (or a capsule) again and compare; nothing is touched."""
     if fork or llm:
-        return _fork(run, slot, fork, llm, json)
+        return _fork(run, slot, newest, fork, llm, json)
     from edgewise.compose.recorded import open_recorded
     from edgewise.compose.replay import lines_of, remarks
     from edgewise.compose.replay import replay as make_again
 
-    found = make_again(open_recorded(run), slot)
+    found = make_again(open_recorded(run), slot, newest=newest)
     if json:
         for line in remarks(found):
             click.echo(line, err=True)
@@ -444,14 +445,15 @@ def replay(run: Path, slot: int | None, fork: tuple[str, ...], llm: str, json: b
     return 1 if found.different else 0
 
 
-def _fork(run: Path, slot: int | None, words: tuple[str, ...], llm: str, json: bool) -> int:
-    if slot is None:
-        raise BadInput("a fork is of one slot", where="--fork", hint="add --slot N")
+def _fork(run: Path, slot: int | None, newest: int | None, words: tuple[str, ...], llm: str, json: bool) -> int:
+    if slot is None and newest != 1:
+        raise BadInput("a fork is of one slot", where="--fork", hint="add --slot N, or --newest 1")
     from edgewise.compose.fork import fork_slot, print_fork, read_edit
     from edgewise.compose.recorded import open_recorded
 
-    edit = read_edit([w for word in words for w in word.split()])
-    found = fork_slot(open_recorded(run, with_prompts=True), slot, edit, llm)
+    edit = read_edit(words)
+    recorded = open_recorded(run, with_prompts=True)
+    found = fork_slot(recorded, recorded.newest() if slot is None else slot, edit, llm)
     if json:
         emit(found.as_dict())
     else:

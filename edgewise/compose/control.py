@@ -23,6 +23,7 @@ from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
 from edgewise.compose.live_view import LiveView, Seen
 from edgewise.compose.paths import FIDELITY, default_folder
+from edgewise.compose.replays import RunReplays
 from edgewise.compose.resume import facts_so_far, past_decisions
 from edgewise.control.intake import no_cluster, no_telemetry
 from edgewise.control.ports import ChatModel, Telemetry
@@ -72,7 +73,13 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
         serving = asyncio.create_task(
-            serve(create_app(view), config.host, config.port, lambda url: on_ready({"port": _port(url)}), stop)
+            serve(
+                create_app(view, replays=RunReplays(Path(config.run_dir))),
+                config.host,
+                config.port,
+                lambda url: on_ready({"port": _port(url)}),
+                stop,
+            )
         )
         deciding = asyncio.create_task(parts.controller.run())
         stopping = asyncio.create_task(stop.wait())

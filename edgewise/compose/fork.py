@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -59,11 +60,12 @@ class Forked:
 
 
 def read_edit(texts: Sequence[str]) -> ForkEdit:
-    """`key=value`, several of them, or one YAML file. Raises BadInput, with the nearest name for a misspelt key."""
-    if len(texts) == 1 and "=" not in texts[0]:
+    """`key=value`, several of them (in one text or in several), or one YAML file. Raises BadInput; a misspelt key
+    comes with the nearest name."""
+    if len(texts) == 1 and ("=" not in texts[0] or Path(texts[0]).is_file()):
         return edit_of(_yaml(Path(texts[0])), texts[0])
     words = []
-    for text in texts:
+    for text in (x for many in texts for x in re.split(r"\s+(?=[\w.-]+=)", many.strip())):
         key, equals, value = text.partition("=")
         if not equals:
             raise BadInput(

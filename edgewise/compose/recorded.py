@@ -43,6 +43,13 @@ class Recorded:
         ]
         return older, tuple(notes)
 
+    def newest(self) -> int:
+        """The slot decided last. Raises BadInput where there is none."""
+        found = [t.slot for t in self.threads if t.is_slot and t.whole]
+        if not found:
+            raise BadInput("no decision that could be made again", where=self.name, hint=HINT)
+        return max(found)
+
     def decision(self, slot: int) -> Thread:
         """The slot's decision. Raises BadInput where there is none."""
         found = [t for t in self.threads if t.is_slot and t.whole and t.slot == slot]

@@ -48,14 +48,21 @@ class Replayed:
         return {"slots": self.slots, "identical": self.identical, "different": different}
 
 
-def replay(recorded: Recorded, slot: int | None = None, say: Say = lambda _: None) -> Replayed:
-    """Every recorded decision again, or those of one slot. Raises BadInput when there is none."""
-    return asyncio.run(replayed(recorded, slot, say))
+def replay(
+    recorded: Recorded, slot: int | None = None, say: Say = lambda _: None, newest: int | None = None
+) -> Replayed:
+    """Every recorded decision again, or those of one slot or of the newest. Raises BadInput when there is none."""
+    return asyncio.run(replayed(recorded, slot, say, newest))
 
 
-async def replayed(recorded: Recorded, slot: int | None = None, say: Say = lambda _: None) -> Replayed:
+async def replayed(
+    recorded: Recorded, slot: int | None = None, say: Say = lambda _: None, newest: int | None = None
+) -> Replayed:
     """As `replay`, in a running loop."""
     threads = [t for t in recorded.threads if t.whole and slot in (None, t.slot)]
+    if newest is not None:
+        asked = set(sorted({t.slot for t in threads})[-newest:])
+        threads = [t for t in threads if t.slot in asked]
     if not threads:
         raise _none(recorded, slot)
     chat = recorded.chat()
@@ -67,7 +74,7 @@ async def replayed(recorded: Recorded, slot: int | None = None, say: Say = lambd
                 found.append(SlotDifference(thread.slot, parted.node, _named(thread, parted.diff)))
             say(f"{i + 1} of {len(threads)} decisions replayed, {len(found)} different")
     slots = {t.slot for t in threads}
-    older, notes = (0, ()) if slot is not None else recorded.missing()
+    older, notes = (0, ()) if slot is not None or newest is not None else recorded.missing()
     return Replayed(len(slots), tuple(sorted(found, key=lambda d: d.slot)), older, notes)
 
 

@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from edgewise.domain.errors import EdgewiseError, Refused
 from serving.control_api import errors
 from serving.control_api.body_limit import BodyLimit
+from serving.control_api.replays import Replays, replay_routes
 from serving.control_api.schema import (
     DecisionDetail,
     DecisionList,
@@ -38,8 +39,8 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items wanted.")]
 
 
-def create_app(view: ControlView, read_only: bool = False) -> FastAPI:
-    """The ASGI app. read_only: refuse every change with 409, whatever the view could do."""
+def create_app(view: ControlView, read_only: bool = False, replays: Replays | None = None) -> FastAPI:
+    """The ASGI app. read_only: refuse every change with 409, whatever the view could do. replays: None: no routes."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,
@@ -52,6 +53,8 @@ def create_app(view: ControlView, read_only: bool = False) -> FastAPI:
     app.include_router(_state_routes(view, read_only))
     app.include_router(_history_routes(view, app.state.stopping))
     app.include_router(_mode_routes(view, read_only))
+    if replays is not None:
+        app.include_router(replay_routes(replays, _router("replay")))
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     return app

@@ -109,6 +109,12 @@ def test_a_bad_edit_is_named(recorded: Recorded, words: tuple[str, ...], says: s
     assert says in caught.value.line()
 
 
+def test_several_edits_may_stand_in_one_text() -> None:
+    edit = read_edit(["alpha=3 demand.gpt2=0.5  lost=edge-1", "twin_error=[[0.3, 0.1, 0.02]]", "lost=edge-2"])
+    assert edit.settings == {"alpha": 3, "twin_error": [[0.3, 0.1, 0.02]]}
+    assert (edit.demand, edit.lost) == ({"gpt2": 0.5}, ("edge-1", "edge-2"))
+
+
 def test_an_unknown_node_is_named(recorded: Recorded) -> None:
     with pytest.raises(UnknownNode, match="edge-99"):
         forked(recorded, 6, "lost=edge-99")
