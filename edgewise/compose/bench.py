@@ -11,7 +11,7 @@ from typing import Any
 
 from edgewise.domain.errors import BadInput
 
-KINDS = ("twin", "planner")
+KINDS = ("twin", "planner", "graph")
 
 
 def run_bench(kind: str) -> list[dict[str, Any]]:

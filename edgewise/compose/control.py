@@ -25,6 +25,7 @@ from edgewise.compose.launcher import PipeLauncher
 from edgewise.compose.live_intents import LiveIntents
 from edgewise.compose.live_view import LiveView, Seen
 from edgewise.compose.paths import FIDELITY, default_folder
+from edgewise.compose.replays import RunReplays
 from edgewise.compose.resume import facts_so_far, past_decisions
 from edgewise.control.intake import no_cluster, no_telemetry
 from edgewise.control.ports import ChatModel, Telemetry
@@ -73,7 +74,8 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         parts = await _parts(config, settings, stack)
         view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
-        app = create_app(view, asking=parts.controller.asking, intents=parts.intents)
+        replays = RunReplays(Path(config.run_dir))
+        app = create_app(view, asking=parts.controller.asking, intents=parts.intents, replays=replays)
         serving = asyncio.create_task(
             serve(app, config.host, config.port, lambda url: on_ready({"port": _port(url)}), stop)
         )
