@@ -115,7 +115,9 @@ def test_scenarios_announce_and_say_what_is_wrong() -> None:
     text = to_yaml(found)
     assert parse_scenario(text, Path("x.yaml")) == found
     with pytest.raises(BadInput, match="unknown model") as caught:
-        parse_scenario(text.replace("- model: gpt2-large\n    times", "- model: gpt2-lage\n    times"), Path("x.yaml"))
+        parse_scenario(
+            text.replace("- model: gpt2-large\n    times", "- model: gpt2-lage\n    times"), Path("x.yaml")
+        )
     assert "'gpt2-large'" in caught.value.hint
     with pytest.raises(BadInput, match="unknown key"):
         parse_scenario(text.replace("announcements:", "announcments:"), Path("x.yaml"))

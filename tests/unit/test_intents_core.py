@@ -192,7 +192,9 @@ def test_a_turn_is_soon_then_late_then_over_and_done_once_demand_has_come() -> N
 
 def test_a_period_that_ends_turns_back() -> None:
     ending = replace(FLIP, until_s=100.0, from_s=0.0)
-    track = Track(4.0, (Level("edge-1", "stable-diffusion", 5.0),), marks=(Mark("flip", "stable-diffusion", "*", 1.0),))
+    track = Track(
+        4.0, (Level("edge-1", "stable-diffusion", 5.0),), marks=(Mark("flip", "stable-diffusion", "*", 1.0),)
+    )
     (back,) = turns((ending,), track, seen(at_s=98.0))
     assert (back.before, back.after) == (5.0, 1.0)
 
@@ -280,7 +282,9 @@ def test_a_decision_with_an_announcement_is_the_same_twice() -> None:
 
 
 def test_announced_images_get_replicas_before_they_come() -> None:
-    texts = [("edge-" + str(i), "gpt2-large") for i in range(1, 7)] + [("edge-" + str(i), "gpt2") for i in range(1, 7)]
+    texts = [("edge-" + str(i), "gpt2-large") for i in range(1, 7)] + [
+        ("edge-" + str(i), "gpt2") for i in range(1, 7)
+    ]
     plan = plan_of([*texts, ("edge-7", "stable-diffusion"), ("edge-6", "blip")])
     plan = project(plan, seen(plan=plan), None, SETTINGS).plan
     huge = replace(FLIP, demand=(Expected("stable-diffusion", times=8.0), Expected("gpt2-large", times=0.1)))
