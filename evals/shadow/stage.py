@@ -163,6 +163,7 @@ def _stood(
     looks = sorted(((s.end_s, e, s) for e, several in found.items() for s in several), key=lambda x: (x[0], x[1]))
     fronts = {e for e in found if BY_KIND[kinds[e]].front}
     nodes_known = any(kinds[e] is Kind.EDGEWISE_NODE for e in found)
+    blind = bool(fronts) and not nodes_known
     last = {e: np.zeros(shape, bool) for e in found if e not in fronts or not nodes_known}
     timeline: list[tuple[float, Bools]] = []
     for _, endpoint, s in looks:
@@ -181,7 +182,8 @@ def _stood(
             timeline[-1] = (s.begin_s, now)
         elif not timeline or (timeline[-1][1] != now).any():
             timeline.append((s.begin_s if timeline else 0.0, now))
-    return timeline
+    # Where prompts are shows that a replica stands, and never that one has gone.
+    return [(0.0, np.logical_or.reduce([p for _, p in timeline]))] if blind and timeline else timeline
 
 
 def _dispatch(

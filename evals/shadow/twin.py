@@ -84,10 +84,10 @@ def initial(stage: Stage) -> dict[str, tuple[str, ...]]:
 def scenario_of(stage: Stage, found: Calibration, base: Scenario) -> Scenario:
     """The scenario with what was calibrated."""
     models = tuple(
-        replace(entry, service_s=MeanService(float(s), float(cv)))
+        replace(entry, service_s=MeanService(round(float(s), 6), round(float(cv), 4)))
         for entry, s, cv in zip(base.models, found.service_s, found.cv, strict=True)
     )
-    nodes = tuple(replace(n, speed=float(v)) for n, v in zip(base.nodes, found.speed, strict=True))
+    nodes = tuple(replace(n, speed=round(float(v), 6)) for n, v in zip(base.nodes, found.speed, strict=True))
     return replace(base, models=models, nodes=nodes)
 
 
