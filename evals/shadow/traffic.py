@@ -112,6 +112,7 @@ def traffic(found: Mapping[str, Sequence[Stretch]], kinds: Mapping[str, Kind]) -
         tuple(sorted(little)),
         at_least,
         restarts,
+        tuple(before),
     )
 
 
