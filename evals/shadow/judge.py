@@ -5,8 +5,9 @@ the mean latency of prompts that ended in the rest is compared with what was mea
 
 *The gain* is that of pairs of runs, today and with edgewise, on the same prompts. Each pair is a recording as it
 might have been: blocks of this one drawn with replacement, times within a stretch and services drawn anew, services
-calibrated against measured latencies that are off by their standard error. So the spread of pairs is the error of the
-gain (a bootstrap's: it is not divided by their number). The twin's error is added to it, squares summed.
+calibrated against measured latencies that are off by their standard error, batching that nobody states drawn around
+the usual. So the spread of pairs is the error of the gain (a bootstrap's: it is not divided by their number). The
+twin's error is added to it, squares summed.
 
 *Nothing is promised* when too little was seen, or when the twin is further off than the gain.
 """
@@ -30,7 +31,7 @@ from evals.shadow.measured import mean_of, within
 from evals.shadow.prompts import prompts, resampled
 from evals.shadow.stage import Stage
 from evals.shadow.traffic import Traffic
-from evals.shadow.twin import latencies, scenario_of, today, with_edgewise
+from evals.shadow.twin import doubted, latencies, scenario_of, today, with_edgewise
 
 WARM, CALIBRATED = 0.05, 0.6  # parts of the recording: left out at first (what was there before), calibrated on until
 LEAST_PROMPTS, LEAST_CHECKED = 100, 30  # ended in all, and in the part that is checked
@@ -100,8 +101,7 @@ def calibrate(
     start = first_guess(seen, stage, *windows.fit)
     p = prompts(seen, stage, seed, before=True)
     targets = np.array([math.nan if t is None else t.mean_s for t in start.targets])
-    service_s = fit(stage, start, p, targets, windows.fit, settings, base, seed)
-    return start.with_service(service_s)
+    return fit(stage, start, p, targets, windows.fit, settings, base, seed)
 
 
 def check(
@@ -150,8 +150,9 @@ def pairs(
         rng = generator("shadow", "pair", str(seed))
         targets = _targets(found, rng)
         recorded = prompts(seen, stage, seed, before=True)
-        service_s = fit(stage, found, recorded, targets, windows.fit, settings, base, seed)
-        scenario = scenario_of(stage, found.with_service(service_s), base)
+        maybe = doubted(base, stage, rng)
+        again = fit(stage, found, recorded, targets, windows.fit, settings, maybe, seed)
+        scenario = scenario_of(stage, again, maybe)
         drawn = resampled(prompts(seen, stage, seed), seen.duration_s, block_s, rng)
         if len(drawn) == 0:
             continue
