@@ -237,7 +237,7 @@ def _twin(
         return parts
     windows = Windows.of(seen.duration_s)
     say("calibrating: services under which the twin shows the latencies that were measured")
-    calibration, rows = judge.calibrate(seen, scene, base, settings, windows, options.seed)
+    calibration = judge.calibrate(seen, scene, base, settings, windows, options.seed)
     checked = judge.check(seen, scene, calibration, base, settings, windows, options.seed)
     scenario = scenario_of(scene, calibration, base)
     portable = replace(scenario, workload=replace(scenario.workload, traces=tuple(
