@@ -16,6 +16,7 @@ from typing import Any
 
 from agents.answer import Names, answer_schema
 from agents.shape import clean_text
+from edgewise.control.merit import is_good, standing
 from edgewise.control.ports import ChatRequest
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
@@ -25,7 +26,6 @@ VERSION = "planner-v1"
 MAX_NOTES = 8
 MAX_CASES = 8
 BUSIEST = 3  # access nodes listed per kind
-AS_PREDICTED = 1.1  # a case that came out at most this much worse than predicted counts as good
 
 
 @cache
@@ -170,9 +170,10 @@ def _case(recalled: RecalledCase) -> dict[str, Any]:
         placement.setdefault(goal.node, []).append(goal.model)
     known: dict[str, Any] = {}
     if outcome is not None:
-        good = outcome.objective <= AS_PREDICTED * case.predicted
         known = {
-            "verdict": "good" if good else "bad",
+            "verdict": "good" if is_good(recalled) else "bad",
+            "worse_than_expected": _round(math.exp(standing(recalled)) - 1),
+            "times": outcome.times,
             "objective": _round(outcome.objective),
             "mean_latency_s": _round(outcome.mean_latency_s),
             "jain": _round(outcome.jain_normalized),
@@ -181,6 +182,8 @@ def _case(recalled: RecalledCase) -> dict[str, Any]:
         "distance": _round(recalled.distance),
         "predicted": _round(case.predicted),
         **known,
+        "can_be_done_now": _round(recalled.part),
+        "proposed_by": clean_text(case.source, 40),
         "summary": clean_text(case.summary, 200),
         "placement": placement,
     }

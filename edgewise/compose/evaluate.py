@@ -24,7 +24,7 @@ from evals.suite.variants import alphas
 from evals.suite.words import overview
 
 SEEDS = 5
-NOT_BY_DEFAULT = frozenset({"edgewise-llm"})  # needs a language model
+NOT_BY_DEFAULT = frozenset({"edgewise-llm", "edgewise-memory"})  # need a language model, and runs to learn from
 
 
 @dataclass(frozen=True, slots=True)
