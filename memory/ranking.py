@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgewise.control.merit import is_good, merit
+from edgewise.domain.plan import ReplicaGoal
 from edgewise.domain.records import Case, Reach, RecalledCase, Situation
 from memory.feasible import LEAST_PART, feasible_part
 from memory.vectors import Floats, distances, distances_from
@@ -80,9 +81,15 @@ def merits_of(cases: Sequence[Case], apart: Floats) -> list[float]:
 
 def alike(cases: Sequence[Case], apart: Floats) -> Floats:
     """Likeness [n, n] in [0, 1]: of placement (what both have, over what either has) times of situation."""
-    placed = [frozenset(c.placement) for c in cases]
-    same = np.array([[len(a & b) / max(1, len(a | b)) if a or b else 1.0 for b in placed] for a in placed])
-    return same * np.exp(-((apart / REPEAT_SPAN) ** 2))
+    names: dict[ReplicaGoal, int] = {}
+    rows = [{names.setdefault(goal, len(names)) for goal in c.placement} for c in cases]
+    placed = np.zeros((len(rows), len(names) + 1))  # the last stands for the empty placement
+    for i, row in enumerate(rows):
+        placed[i, list(row) or [-1]] = 1.0
+    both, size = placed @ placed.T, placed.sum(axis=1)
+    same = both / (size[:, None] + size - both)
+    out: Floats = same * np.exp(-((apart / REPEAT_SPAN) ** 2))
+    return out
 
 
 def _nearest(situation: Situation, cases: Sequence[Case], most: int) -> tuple[list[Case], Floats]:

@@ -65,7 +65,8 @@ def distances(situations: Sequence[Situation]) -> Floats:
 
 
 def _row(x: Floats, known: Floats, i: int) -> Floats:
-    return np.sqrt((known * known[i] * (x - x[i]) ** 2).sum(axis=1))
+    out: Floats = np.sqrt((known * known[i] * (x - x[i]) ** 2).sum(axis=1))
+    return out
 
 
 def _table(situations: Sequence[Situation]) -> tuple[Floats, Floats]:
@@ -73,11 +74,13 @@ def _table(situations: Sequence[Situation]) -> tuple[Floats, Floats]:
     rows = [values_of(s) for s in situations]
     names = sorted({name for row in rows for name in row})
     x = np.array([[row.get(name, 0.0) for name in names] for row in rows]).reshape(len(rows), len(names))
-    families = [next((f for f in LATER if _belongs(name, f)), "") for name in names]
-    had = [{f for f in LATER if any(_belongs(n, f) for n in row)} | {""} for row in rows]
+    family = {name: _family(name) for name in names}
+    families = [family[name] for name in names]
+    had = [{family[name] for name in row} | {""} for row in rows]
     known = np.array([[float(f in mine) for f in families] for mine in had]).reshape(x.shape)
     return x, known
 
 
-def _belongs(name: str, family: str) -> bool:
-    return name.startswith(family) if family.endswith(":") else name == family
+def _family(name: str) -> str:
+    """Which of LATER a feature belongs to; empty: none."""
+    return next((f for f in LATER if (name.startswith(f) if f.endswith(":") else name == f)), "")
