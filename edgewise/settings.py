@@ -97,6 +97,11 @@ class Settings(BaseSettings):
     llm_timeout_s: float = Field(10.0, gt=0, description="Deadline of one planner call, s.")
     llm_max_tokens: int = Field(1024, ge=16, description="Longest answer, tokens.")
     recall_cases: int = Field(3, ge=0, description="Cases recalled from memory per decision.")
+    memory_dir: str = Field(
+        "",
+        description="Folder of the case memory; empty: one in the user's data folder, shared by all runs; `run`: in "
+        "each run's directory.",
+    )
     hindsight: bool = Field(
         True,
         description="Re-run past decisions on the prompts that came; what they show moves the gate's margin, demotes "

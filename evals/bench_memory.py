@@ -1,9 +1,9 @@
 """How fast the case memory is when it is full: recalls of a Chroma folder with N cases, and what a case costs.
 
-The cases are drawn as those of many runs on seven nodes with four models: loads, mixes and placements of all sorts. `recall_p95_ms` is a whole
-recall as a slot makes it: neighbours from disk, feasibility, ranking, both kinds of example. The folder is built in
-batches by the same code that remembers single cases (`build_s`), and is gone afterwards. `remember_p95_ms` and
-`score_p95_ms`: one case written, and one measured, merging looked for.
+The cases are drawn as those of many runs on seven nodes with four models: loads, mixes and placements of all sorts.
+`recall_p95_ms` is a whole recall as a slot makes it: neighbours from disk, feasibility, ranking, both kinds of
+example. The folder is built in batches by the code that remembers single cases (`build_s`), opened anew (`open_s`),
+and is gone afterwards. `remember_p95_ms` and `score_p95_ms`: one case written, and one measured, merging looked for.
 """
 
 from __future__ import annotations
