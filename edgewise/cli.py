@@ -220,12 +220,13 @@ def evaluate(
 command(cli, "eval", "edgewise eval paper7 --seeds 5 --out runs/paper7")(evaluate)
 
 
-@click.argument("kind", type=click.Choice(["twin", "planner", "graph"]))
-def bench(kind: str, json: bool) -> int:
+@click.argument("kind", type=click.Choice(["twin", "planner", "graph", "memory"]))
+@click.option("--cases", type=int, help="Of bench memory: cases held. Default: 10000.")
+def bench(kind: str, cases: int | None, json: bool) -> int:
     """Measure how fast a part is on this machine."""
     from edgewise.compose.bench import print_rows, run_bench
 
-    rows = run_bench(kind)
+    rows = run_bench(kind, cases)
     emit(rows) if json else print_rows(rows)
     return 0
 
