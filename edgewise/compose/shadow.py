@@ -94,7 +94,11 @@ def run_shadow(options: ShadowOptions, say: Say) -> dict[str, Any]:
     else:
         out = options.out or Path("runs") / time.strftime("shadow-%Y%m%dT%H%M%SZ", time.gmtime())
         _fresh(out)
-        polls, kinds, urls = asyncio.run(until_signalled(_record(options, out, say)))
+        try:
+            polls, kinds, urls = asyncio.run(until_signalled(_record(options, out, say)))
+        except RunFailed as error:
+            hint = f"what was recorded is kept: edgewise shadow --from {out}"
+            raise RunFailed(error.message, where=str(out), hint=hint) from error
     document = _judged(options, given, polls, kinds, urls, out, say)
     write_json(out / REPORT, document)
     return document

@@ -92,7 +92,7 @@ async def test_what_it_records_is_what_the_demo_did(
 ) -> None:  # fmt: skip
     port = free_pair()
     out, gateway = tmp_path / "shadow", f"http://127.0.0.1:{port}"
-    demo = start_demo("--duration", "36", "--nodes", "3", "--slot-s", "2", "--epoch-slots", "3", "--speedup", "1",
+    demo = start_demo("--duration", "36", "--nodes", "3", "--slot-s", "2", "--epoch-slots", "3", "--speedup", "0.5",
                       "--port", str(port))  # fmt: skip
     await asyncio.to_thread(demo.wait_for, lambda: demo.prompts() > 0)
     async with watched([gateway, *await node_urls(gateway)]) as (urls, asked):
