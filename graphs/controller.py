@@ -80,7 +80,7 @@ class Controller:
         self._epoch: asyncio.Task[None] | None = None
         self._epoch_due = False
         self.latest = ControllerState(mode=mode)
-        self.intents: tuple[Intent, ...] = ()  # the operator's; replaced whole, counts from the next slot on
+        self.intents: tuple[Intent, ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -97,6 +97,10 @@ class Controller:
         if mode is not Mode.ACTIVE:
             self.actuator.pause()
         self.latest = replace(self.latest, mode=mode)
+
+    def set_intents(self, intents: tuple[Intent, ...]) -> None:
+        """What the operator wants; counts from the next slot on."""
+        self.intents = intents
 
     async def stop(self) -> None:
         """Asks `run` to end; it does so within the doors' own bounds."""

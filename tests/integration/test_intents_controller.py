@@ -17,7 +17,7 @@ async def test_a_pin_and_a_floor_given_on_the_way_are_in_the_next_plan(tmp_path:
         assert plan is not None
         there = {(r.node, r.model) for r in plan.replicas}
         pin = next(ReplicaGoal(n.id, "blip") for n in loop.world.nodes if (n.id, "blip") not in there)
-        loop.controller.intents = (Intent("a", 0.0, pins=(pin,), floors=(Floor("gpt2-large", 0.4),)),)
+        loop.controller.set_intents((Intent("a", 0.0, pins=(pin,), floors=(Floor("gpt2-large", 0.4),)),))
         await loop.slots(1)
         latest = loop.controller.latest
         assert latest.decision is not None
@@ -30,6 +30,6 @@ async def test_a_pin_and_a_floor_given_on_the_way_are_in_the_next_plan(tmp_path:
         await loop.slots(1)
         assert loop.controller.latest.decision is not None
         assert loop.controller.latest.decision.trigger != "intent"
-        loop.controller.intents = ()
+        loop.controller.set_intents(())
         await loop.slots(1)
         assert loop.controller.latest.decision.trigger == "intent"
