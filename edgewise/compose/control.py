@@ -167,7 +167,7 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     run_id = f"{run.name}-{config.seed}-{int(time.time()):x}"
     controller = Controller(ports, config.world, settings, config.mode, run / CHECKPOINTS, run_id)
     controller.actuator.facts = facts_so_far(run, config.world, clock.now_s())
-    intents = LiveIntents(run, config.world, clock, settings, ports.chat, lambda x: setattr(controller, "intents", x))
+    intents = LiveIntents(run, config.world, clock, settings, ports.chat, controller.set_intents)
     intents.start(Path(config.intents) if config.intents else None)
     return _Parts(controller, clock, intents)
 

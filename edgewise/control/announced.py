@@ -23,7 +23,7 @@ from edgewise.domain.observation import Observation
 from edgewise.domain.plan import ANY
 from edgewise.optimise.problem import Problem
 
-LATE_SLOTS = 4
+LATE_SLOTS = 3
 # What is said is about right: σ of the logarithm of the rate, and of the time in slots.
 RATE_ERROR, TIME_ERROR_SLOTS = 0.3, 1.0
 LEAST_RATE = 1e-4

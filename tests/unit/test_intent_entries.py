@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def one(**keys: Any) -> Intent:
 )
 def test_times_of_day_and_dates(said: Any, at_s: float) -> None:
     assert one(**PIN, **{"from": said}).from_s == at_s
+
+
+def test_without_a_beginning_it_counts_from_the_moment_on() -> None:
+    assert one(**PIN).from_s == 100.0
+    assert intent_of(PIN, Known(["gpt2"], ["edge-1"]), "x").from_s == 0.0
 
 
 def test_until_is_the_next_such_time_after_from() -> None:
@@ -126,14 +132,14 @@ def test_scenarios_announce_and_say_what_is_wrong() -> None:
 
 
 def test_the_book_drafts_confirms_and_withdraws() -> None:
-    draft = Draft(one(id="intent-1", **PIN), 10.0)
+    draft = Draft(one(id="intent-1", from_s=10.5, **PIN), 10.0)
     book = Book().drafted(draft)
     assert book.intents == ()
     assert book.next_id == "intent-2"
-    confirmed = book.at(11.0).confirmed("intent-1")
-    assert (confirmed.intents, confirmed.drafts) == ((draft.intent,), ())
+    confirmed = book.at(11.0).confirmed("intent-1", 11.0)
+    assert (confirmed.intents, confirmed.drafts) == ((replace(draft.intent, from_s=11.0),), ())
     with pytest.raises(UnknownIntent):
-        book.at(10.0 + DRAFT_S).confirmed("intent-1")
+        book.at(10.0 + DRAFT_S).confirmed("intent-1", 10.0 + DRAFT_S)
     with pytest.raises(Refused):
         confirmed.added(draft.intent)
     assert confirmed.withdrawn("intent-1").intents == ()

@@ -9,6 +9,7 @@ import pytest
 
 from edgewise.control.announced import LATE_SLOTS, expecting, marked, paths, standing, turns
 from edgewise.control.carry import Carry, after, ticket
+from edgewise.control.cellwise import cells, rehearse
 from edgewise.control.decide import decide, propose, schedule_pool
 from edgewise.control.floors import floored
 from edgewise.control.forecast import Forecast, Level, Mark, Track, averaged, follow, stretches
@@ -296,3 +297,23 @@ def test_announced_images_get_replicas_before_they_come() -> None:
         return sum(r.model == "stable-diffusion" for r in found.plan.replicas)
 
     assert images((huge,)) > images(())
+
+
+def test_cells_of_a_large_cluster_expect_their_part_and_weigh_alike() -> None:
+    nodes = tuple(replace(WORLD.nodes[0], id=f"n-{i}") for i in range(60))
+    large = replace(WORLD, nodes=nodes)
+    places = [(n.id, ("gpt2-large", "blip", "stable-diffusion")[i % 3]) for i, n in enumerate(nodes)]
+    plan = plan_of([*places, ("n-1", "gpt2")])
+    rows = demand(large, rates(large, LARGE_HEAVY, 0.5), SETTINGS.window_s)
+    o = observe(large, at_s=96.0, slot=24, states=ready(plan), demand_rows=rows)
+    both = (replace(FLIP, weights=(Weight("blip", 3.0),)),)
+    track = marked(follow(Track(), o), both, o)
+    whole = outlook(o, track, SETTINGS, intents=both)
+    parts = cells(o, whole, whole.problem.held)
+    assert len(parts) == 2
+    # Both are for the prompts of their own access nodes; together for all.
+    assert sum(c.ahead.rates for c in parts) == pytest.approx(whole.rates, rel=0.05)
+    for c in parts:
+        assert c.ahead.problem.weight is whole.problem.weight
+    scores = rehearse(parts, SETTINGS, 4, "t")([plan, plan_of([*places, ("n-2", "gpt2"), ("n-1", "gpt2")])])
+    assert np.isfinite(scores).all()
