@@ -193,7 +193,7 @@ def _judged(
         "interval_s": options.interval_s,
         "prompts": seen.prompts,
         "measured": report.measured_figures(seen),
-        "remarks": list(report.remarks(seen)),
+        "remarks": [*report.remarks(seen), *filter(None, [report.drift(seen, Windows.of(seen.duration_s))])],
         "out": str(out),
     }
     files = [POLLS, OBSERVED]
