@@ -48,10 +48,10 @@ async def _measure(path: Path, cases: int) -> dict[str, Any]:
     began = time.perf_counter()
     await memory.start()
     open_s = time.perf_counter() - began
-    recalls = await _times(RECALLS, lambda i: memory.recall(situation(rng), COUNT, REACH, both=True))
+    recalls, cpu = await _times(RECALLS, lambda i: memory.recall(situation(rng), COUNT, REACH, both=True))
     fresh = [replace(case(rng, cases + i), outcome=None) for i in range(WRITES)]
-    writes = await _times(WRITES, lambda i: memory.remember(fresh[i]))
-    scores = await _times(WRITES, lambda i: memory.score(fresh[i].id, _outcome(rng)))
+    writes, _ = await _times(WRITES, lambda i: memory.remember(fresh[i]))
+    scores, _ = await _times(WRITES, lambda i: memory.score(fresh[i].id, _outcome(rng)))
     stored = await memory.count()
     await memory.aclose()
     return {
@@ -60,6 +60,7 @@ async def _measure(path: Path, cases: int) -> dict[str, Any]:
         "stored": stored,
         "recall_p50_ms": float(np.quantile(recalls, 0.5)),
         "recall_p95_ms": float(np.quantile(recalls, 0.95)),
+        "recall_cpu_p95_ms": float(np.quantile(cpu, 0.95)),
         "remember_p95_ms": float(np.quantile(writes, 0.95)),
         "score_p95_ms": float(np.quantile(scores, 0.95)),
         "build_s": build_s,
@@ -72,14 +73,15 @@ def _mib(path: Path) -> float:
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file()) / 2**20
 
 
-async def _times(count: int, call: Callable[[int], Awaitable[Any]]) -> list[float]:
-    """Milliseconds of wall clock of each call."""
-    out = []
+async def _times(count: int, call: Callable[[int], Awaitable[Any]]) -> tuple[list[float], list[float]]:
+    """Milliseconds of wall clock, and of the process's CPU, of each call."""
+    wall, cpu = [], []
     for i in range(count):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         await call(i)
-        out.append((time.perf_counter() - began) * 1e3)
-    return out
+        wall.append((time.perf_counter() - began) * 1e3)
+        cpu.append((time.process_time() - used) * 1e3)
+    return wall, cpu
 
 
 def situation(rng: np.random.Generator) -> Situation:

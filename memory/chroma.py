@@ -175,9 +175,9 @@ class ChromaMemory:
 
     def _neighbours(self, situation: Situation, count: int) -> list[Case]:
         found = self._collection.query(
-            query_embeddings=[self._axes.vector(situation)], n_results=count, include=["documents"]
+            query_embeddings=[self._axes.vector(situation)], n_results=count, include=["metadatas", "documents"]
         )
-        return _cases(found["documents"][0])
+        return _cases(found["metadatas"][0], found["documents"][0])
 
     def _remember(self, cases: Sequence[Case]) -> None:
         axes = self._axes
@@ -194,7 +194,7 @@ class ChromaMemory:
         """What repeats another case is merged into it: written there first, then deleted here, so that a crash
         between the two costs nothing but a case counted twice."""
         found = self._collection.get(ids=[self._merged.name(case_id)], include=["documents", "metadatas"])
-        for case in _cases(found["documents"]):
+        for case in _cases(found["metadatas"], found["documents"]):
             done = scored(case, outcome)
             near = self._neighbours(case.situation, NEIGHBOURS) if case.outcome is None else []
             old = repeated(done, near)
@@ -210,8 +210,6 @@ class ChromaMemory:
             ids=[c.id for c in cases],
             embeddings=[self._axes.vector(c.situation) for c in cases],
             metadatas=[_row(c, stored_s) for c in cases],
-            # unlike pydantic's, keeps what is not finite
-            documents=[json.dumps(to_plain(c)) for c in cases],
         )
 
     def _trim(self, most: float) -> None:
@@ -228,7 +226,10 @@ class ChromaMemory:
 
 
 def _row(case: Case, stored_s: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"scored": case.outcome is not None, "stored_s": stored_s}
+    # Not as a document: Chroma keeps an index of all words of those, several times their size. This JSON, unlike
+    # pydantic's, keeps what is not finite.
+    text = json.dumps(to_plain(case), separators=(",", ":"))
+    row: dict[str, Any] = {"scored": case.outcome is not None, "stored_s": stored_s, "case": text}
     if case.outcome is not None:
         row |= {"objective": case.outcome.objective, "merit": merit(case) or 0.0}
     return row
@@ -267,10 +268,11 @@ def _room(path: Path, needed_mib: int) -> None:
         raise SetupError(message, where=str(path), hint="free some space or choose another disk")
 
 
-def _cases(documents: Sequence[str]) -> list[Case]:
-    """The cases, without those an older version wrote in another shape."""
+def _cases(rows: Sequence[dict[str, Any]], documents: Sequence[str | None]) -> list[Case]:
+    """The cases, without those an older version wrote in another shape; the first one wrote documents."""
     cases = []
-    for text in documents:
+    for row, document in zip(rows, documents, strict=True):
+        text = str(row.get("case") or document or "")
         try:
             cases.append(from_json(Case, text))
         except BadInput as error:

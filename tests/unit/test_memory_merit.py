@@ -57,9 +57,8 @@ def test_regret_is_held_against_the_best_plan_then_at_hand() -> None:
     plan = Plan("p-2", Source.OPTIMISER, 0.0, 1.0, ())
     decision = Decision("d", 1, 0, 0.0, Rung.OPTIMISER, Mode.ACTIVE, "p-1", "p-2", "", plan,
                         Verdict("p-2", "", 0.0, 0.0, True, ""), ())  # fmt: skip
-    seen = Hindsight(
-        60.0, 10, (Replayed("incumbent", "p-1", 2.0, 2.0, 0.0, 0.0), Replayed("optimiser", "p-2", 1.0, 4.0, 0.0, 0.0))
-    )
+    base = Replayed("incumbent", "p-1", 2.0, 2.0, 0.0, 0.0)
+    seen = Hindsight(60.0, 10, (base, Replayed("optimiser", "p-2", 1.0, 4.0, 0.0, 0.0)))
     assert regret(decision, seen) == pytest.approx(math.log(2))
     assert regret(replace(decision, chosen="p-1"), seen) == 0.0
     assert regret(replace(decision, chosen="p-9"), seen) is None
