@@ -14,6 +14,10 @@ from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
 from edgewise.domain.codec import from_json, to_json, to_plain
 from edgewise.domain.errors import BadInput, ChatUnavailable
 
+# The newest are kept: far more than the decisions that checkpoints can make again.
+KEPT_FILES = 10_000
+PRUNED_EVERY = 500  # calls
+
 _log = logging.getLogger(__name__)
 
 
@@ -23,6 +27,7 @@ class Failure:
 
     message: str
     retry_after_s: float | None = None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +64,16 @@ class RecordingChat:
         self._inner = inner
         self._folder = folder
         self._writing = asyncio.Lock()
+        self._stored = 0
 
     async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
         try:
             reply = await self._inner.ask(request, timeout_s)
         except ChatUnavailable as error:
-            await self._store(request, Call(failure=Failure(error.message, error.retry_after_s)))
+            failure = Failure(error.message, error.retry_after_s, error.asked)
+            await asyncio.shield(self._store(request, Call(failure=failure)))
             raise
-        await self._store(request, Call(reply=reply))
+        await asyncio.shield(self._store(request, Call(reply=reply)))  # what was heard is kept, even at the deadline
         return reply
 
     async def aclose(self) -> None:
@@ -76,6 +83,9 @@ class RecordingChat:
         async with self._writing:
             try:
                 await asyncio.to_thread(_append, self._folder, request, call)
+                self._stored += 1
+                if self._stored % PRUNED_EVERY == 0:
+                    await asyncio.to_thread(prune, self._folder)
             except (OSError, ValueError) as error:  # ValueError: text that has no encoding
                 _log.warning("a language model call was not recorded in %s: %s", self._folder, error)
 
@@ -99,7 +109,9 @@ class ReplayChat:
         if call.reply is not None:
             return call.reply
         failure = call.failure or Failure("the recorded call has no end")
-        raise ChatUnavailable(failure.message, where=str(path), retry_after_s=failure.retry_after_s)
+        raise ChatUnavailable(
+            failure.message, where=str(path), retry_after_s=failure.retry_after_s, asked=failure.asked
+        )
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -110,13 +122,25 @@ def _append(folder: Path, request: ChatRequest, call: Call) -> None:
     path = recording_path(folder, request)
     before = _read(path)
     recording = Recording(input_hash(request), request, (*(before.calls if before else ()), call))
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.stem}", suffix=".tmp")
+    write_atomically(path, to_json(recording))
+
+
+def prune(folder: Path, kept: int = KEPT_FILES) -> None:
+    """Deletes the oldest recordings beyond `kept`, of models and of tools."""
+    files = sorted(((p.stat().st_mtime, p) for p in folder.glob("*.json")), reverse=True)
+    for _, path in files[kept:]:
+        path.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Makes the folder where there is none. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(to_json(recording))
+            file.write(data)
         Path(temporary).replace(path)
-    except (OSError, ValueError):
+    except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
 

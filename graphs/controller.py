@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
 
 from edgewise.control.actuator import Actuator
+from edgewise.control.approvals import Word
 from edgewise.control.carry import (
     Carry,
     after,
+    approved,
     incumbent_of,
     looked_back,
     planning_due,
+    refused,
     start_planning,
     take_result,
     ticket,
@@ -25,15 +29,19 @@ from edgewise.control.carry import (
 from edgewise.control.decide import hold
 from edgewise.control.intake import take
 from edgewise.control.regret import Ledger, entries, measured
-from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.state import Declined, EpochResult, Job, Ticket
 from edgewise.control.summaries import summarise
 from edgewise.domain.decision import Decision, Hindsight, Mode, Realised
 from edgewise.domain.errors import EdgewiseError
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
+from edgewise.domain.records import SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
+from graphs.asking import Asking
+from graphs.beside import Beside
 from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
@@ -75,10 +83,13 @@ class Controller:
         self._carry = Carry()
         kept = ports.history is not None and settings.hindsight
         self._looking = LookingBack(ports.history, settings, self._seen) if ports.history and kept else None
+        self._beside = Beside(self._doors.correct, settings)
         self._stop = asyncio.Event()
+        self.asking = Asking(self, ports, self._doors, settings)
         self._epoch: asyncio.Task[None] | None = None
         self._epoch_due = False
         self.latest = ControllerState(mode=mode)
+        self.intents: tuple[Intent, ...] = ()  # the operator's; replaced whole, counts from the next slot on
 
     @property
     def mode(self) -> Mode:
@@ -89,12 +100,28 @@ class Controller:
         """Outcomes of recent decisions, by id."""
         return {d.id: d.realised for d in self._doors.decisions if d.realised is not None}
 
+    @property
+    def asked_for(self) -> dict[str, Decision]:
+        """Recent decisions that a person was asked about, by id, as they are on record now."""
+        return {d.id: d for d in self._doors.decisions if d.approval is not None}
+
     def set_mode(self, mode: Mode) -> None:
         """Takes effect with the next decision; leaving `active` stops acting at once."""
         self._mode = mode
         if mode is not Mode.ACTIVE:
             self.actuator.pause()
         self.latest = replace(self.latest, mode=mode)
+
+    def in_force(self) -> tuple[Plan | None, int, int]:
+        return self._carry.plan, self._carry.asked, self.latest.slot
+
+    def carried_out(self, job: Job, decision: Decision) -> None:
+        """A decision that waited for a person is in effect now."""
+        self._carry = approved(self._carry, job, decision)
+        self.latest = replace(self.latest, plan=decision.plan)
+
+    def said_no(self, no: Declined) -> None:
+        self._carry = refused(self._carry, no)
 
     async def stop(self) -> None:
         """Asks `run` to end; it does so within the doors' own bounds."""
@@ -103,18 +130,19 @@ class Controller:
     async def run(self) -> None:
         """Slots at their cadence on the run clock until `stop`."""
         async with open_checkpoints(self._path) as saver:
-            await self._resume()
+            graphs = _Graphs(self._doors, saver, self._settings)
+            await self._resume(graphs)
+            # Threads are never written twice: an epoch's number goes on where an earlier controller stopped.
+            self._carry = replace(self._carry, epochs=await graphs.resume())
             with contextlib.suppress(EdgewiseError):
                 await self.actuator.tick()
             acting = asyncio.create_task(self.actuator.run(), name="actuator")
             try:
-                graphs = _Graphs(self._doors, saver, self._settings)
-                # Threads are never written twice: an epoch's number goes on where an earlier controller stopped.
-                self._carry = replace(self._carry, epochs=await graphs.resume())
                 await self._slots(graphs)
             finally:
+                self.asking.close()
                 looking = self._looking.task if self._looking is not None else None
-                tasks = [t for t in (acting, self._epoch, looking) if t is not None]
+                tasks = [t for t in (acting, self._epoch, looking, self._beside.task) if t is not None]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -126,7 +154,9 @@ class Controller:
         notes: list[str] = []
         while not self._stop.is_set():
             began_s = self._ports.clock.now_s()
-            await self._slot(number, graphs, tuple(notes))
+            async with self.asking.turn:
+                await self.asking.sweep()
+                await self._slot(number, graphs, tuple(notes))
             notes = []
             took_s = self._ports.clock.now_s() - began_s
             if took_s > slot_s:
@@ -140,7 +170,7 @@ class Controller:
     async def _slot(self, number: int, graphs: _Graphs, notes: tuple[str, ...]) -> None:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
-        start = ticket(self._carry, number, mode, notes)
+        start = self._beside.onto(ticket(self._carry, number, mode, notes, self.intents))
         try:
             job, decision = await self._decide(start, graphs)
         except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
@@ -153,6 +183,7 @@ class Controller:
         self._look_back(job, decision)
         if mode is not Mode.OFF:
             self._start_epoch(job, decision, graphs)
+            self._start_scheduler(job, plan)
 
     async def _decide(self, start: Ticket, graphs: _Graphs) -> tuple[Job, Decision | None]:
         if start.mode is Mode.OFF:
@@ -163,7 +194,10 @@ class Controller:
             # Before the first decision of ours, what already stands is what changes are counted from.
             seen = await self._doors.observe(start)
             start = replace(start, observation=seen, incumbent=incumbent_of(seen, start.mode, self._settings))
-        return await graphs.slot(start)
+        job, decision, wanted = await graphs.slot(start)
+        if wanted is not None:
+            await self.asking.add(job, wanted, decision)
+        return job, decision
 
     async def _last_good(self, start: Ticket, why: str) -> tuple[Job, Decision]:
         job = take(start, await self._doors.observe(start))
@@ -185,6 +219,7 @@ class Controller:
                 self._learn(d, measured(d, d.realised))
 
     async def _seen(self, decision: Decision, hindsight: Hindsight) -> None:
+        decision = self._doors.known(decision)  # a person may have approved it meanwhile
         self._learn(decision, entries(decision, hindsight))
         await self._doors.seen(decision, hindsight)
 
@@ -208,8 +243,22 @@ class Controller:
             alive_before=tuple(n.id for n in job.observation.alive),
             asked=self._carry.asked,
             observation=job.observation,
+            lately=self._lately(),
+            last_asked=self._doors.last_asked,
+            intents=job.intents,
+            stood=self._carry.stood,
         )
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
+
+    def _start_scheduler(self, job: Job, plan: Plan | None) -> None:
+        """Ask the scheduler's model about this slot, after the planner's."""
+        rests = self._ports.chat is None or self._carry.demoted(job.observation.epoch)
+        if self._settings.llm_scheduler and not rests and plan is not None and plan.routes:
+            self._beside.start(job, plan, self._epoch)
+
+    def _lately(self) -> tuple[SlotSummary, ...]:
+        kept = self._settings.llm_lately_slots
+        return tuple(self._doors.slots)[-kept:] if kept and self._doors.ask_llm else ()
 
     async def _run_epoch(self, start: Ticket, graphs: _Graphs) -> None:
         try:
@@ -218,8 +267,11 @@ class Controller:
         except Exception:
             _log.exception("epoch %s failed; slots go on without its result", start.decision_id)
 
-    async def _resume(self) -> None:
+    async def _resume(self, graphs: _Graphs) -> None:
         """Go on where an earlier controller of this run stopped."""
+        with contextlib.suppress(EdgewiseError):
+            known = await self._ports.journal.recent_slots(self._settings.llm_lately_slots)
+            self._doors.slots.extend(s for s in known if s.at_s <= self._ports.clock.now_s())
         with contextlib.suppress(EdgewiseError):
             last = [d for d in await self._ports.journal.recent_decisions(1) if d.at_s <= self._ports.clock.now_s()]
             if last:
@@ -227,6 +279,8 @@ class Controller:
                 plan = d.plan if d.mode is Mode.ACTIVE and d.plan.replicas else None
                 self._carry = replace(self._carry, plan=plan, decisions=_number(d.id))
                 self.latest = replace(self.latest, slot=d.slot, epoch=d.epoch, plan=plan, decision=d)
+        with contextlib.suppress(EdgewiseError):
+            await self.asking.open(graphs)
 
     async def _sleep_until(self, when_s: float) -> None:
         nap = asyncio.ensure_future(self._ports.clock.sleep(max(0.0, when_s - self._ports.clock.now_s())))
@@ -251,13 +305,29 @@ class _Graphs:
         """How many epochs earlier controllers of the run began."""
         return max((_number(t) - 1 for t in await self._retention.resume() if t.startswith("e-")), default=0)
 
-    async def slot(self, start: Ticket) -> tuple[Job, Decision]:
+    async def slot(self, start: Ticket) -> tuple[Job, Decision, Decision | None]:
+        """Job and decision; and where that is only what goes on while a person is asked, the decision asked for."""
         # 'exit' writes one checkpoint per decision: a third of the CPU of one per step, and a slot is short enough
         # to be decided again from its ticket.
         config = await self._thread(start)
         state = await self._slot.ainvoke(self._input(start), config, durability="exit")
+        if state.get("__interrupt__"):
+            return read(Job, state, "job"), read(Decision, state, "stand_in"), read(Decision, state, "decision")
         await self._retention.ended(start.decision_id)
-        return read(Job, state, "job"), read(Decision, state, "decision")
+        return read(Job, state, "job"), read(Decision, state, "decision"), None
+
+    async def waiting(self, thread_id: str) -> tuple[Job, Decision, Decision] | None:
+        found = await self._slot.aget_state({"configurable": {"thread_id": thread_id}})
+        if "approve" not in found.next:
+            return None
+        values = found.values
+        return read(Job, values, "job"), read(Decision, values, "decision"), read(Decision, values, "stand_in")
+
+    async def answer(self, thread_id: str, word: Word) -> Decision:
+        config: Any = {"configurable": {"thread_id": thread_id}}
+        state = await self._slot.ainvoke(Command(resume=dump(word)), config, durability="exit")
+        await self._retention.ended(thread_id)
+        return read(Decision, state, "decision")
 
     async def epoch(self, start: Ticket) -> Any:
         """Yields the epoch's result when the optimiser is done, and again when a language model added to it."""

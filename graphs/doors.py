@@ -9,23 +9,29 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from agents import planner
+from agents import planner, scheduler
+from agents.deployment import Deployed
 from agents.proposal import Proposal
+from agents.scheduler import Correction
+from agents.toolbox import Toolbox, Tools
+from agents.unchanged import seen_now, unchanged
 from edgewise.control import intake
 from edgewise.control.actuator import Actuator
+from edgewise.control.ports import MetricQuery
 from edgewise.control.reflect import due, outcome, realise
 from edgewise.control.situation import describe, situation
-from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.state import EpochResult, Job, LastAsked, NodeBrief, Ticket
 from edgewise.control.summaries import ideals, summarise
 from edgewise.control.transitions import settle
-from edgewise.domain.decision import Decision, Hindsight, LlmUse, Mode, Realised, Rung
+from edgewise.domain.decision import ApprovalState, Decision, Hindsight, LlmUse, Mode, Realised, Rung
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
-from edgewise.domain.plan import Change, ChangeKind
+from edgewise.domain.plan import Change, ChangeKind, Plan
 from edgewise.domain.records import Case, RecalledCase, SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs.ports import Ports
+from graphs.tools import deploy_node
 
 T = TypeVar("T")
 KEPT = 64  # decisions and summaries held for reflection
@@ -44,6 +50,8 @@ class Doors:
         self.ask_llm = ports.chat is not None
         self.decisions: deque[Decision] = deque(maxlen=KEPT)
         self.slots: deque[SlotSummary] = deque(maxlen=KEPT)
+        self._waits: dict[str, dict[tuple[str, str], float]] = {}  # of this slot's orders, by plan
+        self.last_asked: LastAsked | None = None
         self.measured: list[Decision] = []  # since the controller last took them
 
     async def observe(self, ticket: Ticket) -> Observation:
@@ -73,30 +81,53 @@ class Doors:
         return tuple(cases or ()), "; ".join(notes)
 
     async def propose(self, job: Job, result: EpochResult) -> Proposal:
-        """The planner's proposal beside the optimiser's plan; none without a language model, or while demoted."""
-        if self._ports.chat is None or not self.ask_llm:
+        """The planner's proposal beside the optimiser's plan; none without a language model, while demoted, or when
+        there is nothing new to ask."""
+        chat = self._ports.chat
+        if chat is None or not self.ask_llm:
             return Proposal(None, Rung.OPTIMISER, LlmUse(), "")
+        if why := unchanged(job, self.settings):
+            return Proposal(None, Rung.OPTIMISER, LlmUse(skipped=1), why)
         try:
-            return await planner.propose(
-                job.observation,
-                job.incumbent,
-                result.plans[0].plan,
-                job.cases,
-                self._ports.chat,
-                self.settings,
-                f"{result.id}-l",
-            )
+            telemetry = self._ports.telemetry
+            metrics = telemetry if isinstance(telemetry, MetricQuery) else None
+            tools: Tools = Toolbox(job, result, self.settings, metrics)
+            if self._ports.tools is not None:
+                tools = self._ports.tools(tools, job, result)
+            plan_id = f"{result.id}-l"
+            made = await planner.propose(job, result.plans[0].plan, chat, tools, self.settings, plan_id)
         except Exception as error:
             _log.exception("the planner failed")
             words = f"{type(error).__name__}: {error}"
             return Proposal(None, Rung.OPTIMISER, LlmUse(fallbacks=1, error=words), f"planner failed: {words}")
+        if made.plan is not None:
+            self.last_asked = seen_now(job, made.seconds)
+        return made
+
+    async def correct(self, job: Job, plan: Plan, name: str) -> Correction:
+        """The scheduler's correction of the plan in force."""
+        chat = self._ports.chat
+        if chat is None:
+            return Correction(None, LlmUse())
+        return await scheduler.correct(job, plan, chat, self.settings, name)
+
+    async def deploy(self, node: str, briefs: Sequence[NodeBrief]) -> Deployed:
+        """One node's deployer; with a language model where that is wanted. Its waits are kept for `act`."""
+        asks = self.settings.llm_deployers and self.ask_llm
+        found = await deploy_node(node, briefs, self._ports.chat if asks else None, self.settings)
+        for x in found.orders:
+            held = self._waits.setdefault(x.plan_id, {})
+            held.update({(w.change.node, w.change.model): w.wait_s for w in x.waits})
+        return found
 
     async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
         """Hands the plan to the actuator, which publishes it at once; weights and shares are done when the routers
         have acknowledged it."""
         if decision.mode is not Mode.ACTIVE or not decision.plan.replicas:
             return decision
-        acked = await self._actuator.set_goal(decision.plan, decision.id, [(c.node, c.model) for c in order])
+        places = [(c.node, c.model) for c in order]
+        waits = self._waits.get(decision.plan.id, {})
+        acked = await self._actuator.set_goal(decision.plan, decision.id, places, waits)
         if not acked:
             why = self._actuator.problems.get("router", "not acknowledged yet")
             return replace(decision, notes=(*decision.notes, f"router: {why}"))
@@ -109,13 +140,17 @@ class Doors:
         return replace(decision, changes=tuple(done))
 
     async def record(self, job: Job, decision: Decision) -> None:
-        """Decision and slot summary to the journal; a case to memory when something was decided anew."""
-        summary = summarise(job.observation, decision.id)
-        self.decisions.append(decision)
-        self.slots.append(summary)
+        """Decision and slot summary to the journal; a case to memory when something was decided anew. A decision that
+        waited for a person is recorded again once there is an answer."""
+        self._waits = {}
         notes: list[str] = []
+        if decision.approval is not None and decision.approval.state is not ApprovalState.WAITING:
+            decision = self._revise(decision)
+        else:
+            self.decisions.append(decision)
+            self.slots.append(summarise(job.observation, decision.id))
+            await self._try("journal", self._ports.journal.slot(self.slots[-1]), notes)
         await self._try("journal", self._ports.journal.decision(decision), notes)
-        await self._try("journal", self._ports.journal.slot(summary), notes)
         if decision.mode is Mode.ACTIVE and decision.plan.replicas and _worth_a_case(decision):
             await self._try("memory", self._ports.memory.remember(self._case(job, decision)), notes)
 
@@ -141,6 +176,19 @@ class Doors:
                 self.decisions[i] = replace(d, realised=replace(known, hindsight=hindsight))
                 await self._try("journal", self._ports.journal.decision(self.decisions[i]), [])
                 return
+
+    def known(self, decision: Decision) -> Decision:
+        """The decision as it is on record now."""
+        return next((d for d in self.decisions if d.id == decision.id), decision)
+
+    def _revise(self, decision: Decision) -> Decision:
+        decision = replace(decision, realised=self.known(decision).realised)
+        at = next((i for i, d in enumerate(self.decisions) if d.id == decision.id), None)
+        if at is None:  # an earlier controller's
+            self.decisions.append(decision)
+        else:
+            self.decisions[at] = decision
+        return decision
 
     def _case_id(self, decision: Decision) -> str:
         return f"{self._run}-{decision.id}"

@@ -1,5 +1,8 @@
 """The slot graph: observe → recall → plan → schedule → deploy (one branch per node) → gate → act → record → reflect.
 
+Where a person has to be asked: gate → stand_in (the slot goes on by its incumbent) → approve (interrupted until there
+is an answer) → act, if it was a yes → record → reflect.
+
 Nodes are calls of control/ and agents/ between two dumps. An agent node that fails notes why, and the gate then goes
 on by the last good plan; nothing here decides.
 """
@@ -8,20 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Send
+from langgraph.types import Send, interrupt
 
-from agents.deployer import arrange
-from edgewise.control import decide, intake
+from edgewise.control import approvals, decide, intake
 from edgewise.control.decide import Pool
-from edgewise.control.state import Job, NodeBrief, NodeOrder, Ticket, Veto
+from edgewise.control.state import Job, NodeBrief, NodeOrder, Ticket
 from edgewise.domain.codec import from_plain
-from edgewise.domain.decision import Decision
+from edgewise.domain.decision import ApprovalState, Decision, LlmUse
 from graphs.state import DeployState, Plain, SlotState, dump, read
 from graphs.tools import GraphTools
 
@@ -32,7 +32,7 @@ def build(tools: GraphTools) -> StateGraph[SlotState]:
     """The graph, not compiled."""
     nodes = SlotNodes(tools)
     graph = StateGraph(SlotState)
-    for name in ("observe", "recall", "plan", "schedule", "gate", "act", "record", "reflect"):
+    for name in ("observe", "recall", "plan", "schedule", "gate", "stand_in", "approve", "act", "record", "reflect"):
         graph.add_node(name, getattr(nodes, name))
     graph.add_node("deploy", nodes.deploy, input_schema=DeployState)
     graph.add_edge(START, "observe")
@@ -41,7 +41,9 @@ def build(tools: GraphTools) -> StateGraph[SlotState]:
     graph.add_edge("plan", "schedule")
     graph.add_conditional_edges("schedule", nodes.fan_out, ["deploy", "gate"])
     graph.add_edge("deploy", "gate")
-    graph.add_edge("gate", "act")
+    graph.add_conditional_edges("gate", nodes.asks, ["stand_in", "act"])
+    graph.add_edge("stand_in", "approve")
+    graph.add_conditional_edges("approve", nodes.approved, ["act", "record"])
     graph.add_edge("act", "record")
     graph.add_edge("record", "reflect")
     graph.add_edge("reflect", END)
@@ -88,7 +90,9 @@ class SlotNodes:
         return [Send("deploy", {"node": n, "briefs": [dump(b) for b in mine]}) for n, mine in by_node] or "gate"
 
     async def deploy(self, state: DeployState) -> Plain:
-        return {"orders": [dump(x) for x in arrange_node(state["node"], state["briefs"])]}
+        found = await self._tools.deploy(state["node"], [from_plain(NodeBrief, b) for b in state["briefs"]])
+        uses = [dump(found.use)] if found.use != LlmUse() else []
+        return {"orders": [dump(x) for x in found.orders], "uses": uses}
 
     async def gate(self, state: SlotState) -> Plain:
         job, settings = read(Job, state, "job"), self._tools.settings
@@ -98,10 +102,36 @@ class SlotNodes:
             orders = sorted_orders(state)
             try:
                 decision = await asyncio.to_thread(decide.rule, job, pool, orders, settings)
-                return {"decision": dump(_noted(decision, state))}
+                return {"decision": dump(_noted(approvals.allowed(job, decision, settings), state))}
             except Exception as error:
                 failures += _failed("the gate", error)["failures"]
         return {"decision": dump(_noted(decide.hold(job, "; ".join(failures), settings), state))}
+
+    def asks(self, state: SlotState) -> str:
+        """Whether a person has to be asked first."""
+        job, decision = read(Job, state, "job"), read(Decision, state, "decision")
+        return "stand_in" if approvals.wanted(job, decision, self._tools.settings) else "act"
+
+    async def stand_in(self, state: SlotState) -> Plain:
+        """All of the slot that does not wait: the incumbent goes on, and what is asked for is recorded."""
+        job, wanted, settings = read(Job, state, "job"), read(Decision, state, "decision"), self._tools.settings
+        wanted = replace(wanted, approval=approvals.ask(job, wanted, settings))
+        meanwhile = approvals.stand_in(job, wanted, settings)
+        meanwhile = await self._tools.act(meanwhile, decide.order_of(meanwhile, sorted_orders(state)))
+        await self._tools.record(job, meanwhile)
+        await self._tools.reflect(job)
+        return {"stand_in": dump(meanwhile), "decision": dump(wanted)}
+
+    async def approve(self, state: SlotState) -> Plain:
+        """Waits. Nothing with an effect stands before the interrupt: resuming runs this node again from its start."""
+        wanted = read(Decision, state, "decision")
+        assert wanted.approval is not None
+        word = from_plain(approvals.Word, interrupt(dump(wanted.approval)), "the answer to an approval")
+        return {"decision": dump(approvals.ended(wanted, read(Decision, state, "stand_in"), word))}
+
+    def approved(self, state: SlotState) -> str:
+        found = read(Decision, state, "decision").approval
+        return "act" if found is not None and found.state is ApprovalState.APPROVED else "record"
 
     async def act(self, state: SlotState) -> Plain:
         decision = read(Decision, state, "decision")
@@ -116,21 +146,6 @@ class SlotNodes:
         return {}
 
 
-def arrange_node(node: str, briefs: Sequence[Any]) -> list[NodeOrder]:
-    """One node's deployer on its briefs. If it fails, its node's changes are refused, and the others' go on."""
-    out = []
-    for plain in briefs:
-        brief = from_plain(NodeBrief, plain)
-        try:
-            out.append(arrange(brief))
-        except Exception as error:
-            _log.exception("the deployer of %s failed", node)
-            why = f"its deployer failed: {type(error).__name__}: {error}"
-            vetoes = tuple(Veto(c, why) for c in brief.changes)
-            out.append(NodeOrder(brief.plan_id, node, (), vetoes, f"{node}: {why}"))
-    return out
-
-
 def sorted_orders(state: SlotState) -> list[NodeOrder]:
     """Branches end in any order; decisions must not depend on it."""
     orders = [from_plain(NodeOrder, x) for x in state.get("orders", [])]
@@ -138,7 +153,8 @@ def sorted_orders(state: SlotState) -> list[NodeOrder]:
 
 
 def _noted(decision: Decision, state: SlotState) -> Decision:
-    return replace(decision, notes=(*decision.notes, *state.get("notes", [])))
+    use = sum((from_plain(LlmUse, u) for u in state.get("uses", [])), decision.llm)
+    return replace(decision, notes=(*decision.notes, *state.get("notes", [])), llm=use)
 
 
 def _failed(what: str, error: Exception) -> Plain:

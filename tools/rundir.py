@@ -176,6 +176,8 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         row["realised"] = to_plain(decision.realised)
         if decision.realised.hindsight is None:
             del row["realised"]["hindsight"]
+    if decision.approval is not None:
+        row["approval"] = to_plain(decision.approval)
     return row
 
 

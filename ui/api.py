@@ -8,8 +8,11 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from edgewise.domain.codec import from_json
+from edgewise.domain.decision import Approval
 from edgewise.domain.errors import EdgewiseError, Refused, RunFailed, Unavailable
 from edgewise.domain.records import PromptRow
+from serving.control_api.approvals import ApprovalList
 from serving.control_api.schema import DecisionDetail, DecisionList, DecisionRow, EventList, PromptEvent, RunState
 
 M = TypeVar("M", bound=BaseModel)
@@ -41,12 +44,30 @@ class ControlApi:
         items = self._get(EventList, "/control/v1/events", {"limit": str(limit)}).items
         return [e.prompt for e in items if isinstance(e, PromptEvent)]
 
+    def approvals(self) -> ApprovalList:
+        return self._get(ApprovalList, "/control/v1/approvals")
+
+    def answer(self, approval_id: str, approve: bool, shown: str, by: str) -> Approval:
+        """A person's word on a request, with the hash of what was shown. Refused when it has ended or changed."""
+        path = f"/control/v1/approvals/{quote(approval_id, safe='')}"
+        answer = self._send("POST", path, body={"approve": approve, "hash": shown, "by": by})
+        return from_json(Approval, answer.content, path)
+
     def close(self) -> None:
         self._client.close()
 
     def _get(self, kind: type[M], path: str, params: dict[str, str] | None = None) -> M:
+        answer = self._send("GET", path, params)
         try:
-            answer = self._client.get(path, params=params)
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise self._foreign(path) from error
+
+    def _send(
+        self, method: str, path: str, params: dict[str, str] | None = None, body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        try:
+            answer = self._client.request(method, path, params=params, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(
                 "the control API is not reachable",
@@ -55,10 +76,7 @@ class ControlApi:
             ) from error
         if answer.status_code != 200:
             raise _theirs(answer, self.base_url)
-        try:
-            return kind.model_validate_json(answer.content)
-        except ValidationError as error:
-            raise self._foreign(path) from error
+        return answer
 
     def _foreign(self, path: str) -> RunFailed:
         return RunFailed(

@@ -22,10 +22,15 @@ def control_api(base_url: str) -> ControlApi:
     return ControlApi(base_url)
 
 
+def here() -> ControlApi:
+    """The control API that this dashboard shows."""
+    return control_api(os.environ.get(ENV, DEFAULT_API))
+
+
 def show(load: Callable[[ControlApi], tuple[RunState, T]], draw: Callable[[RunState, T], None]) -> None:
     """Loads all a page needs, then draws it; again every two seconds while anything may still change. What cannot
     be loaded is said in words, and the page goes on by itself once it can be."""
-    api = control_api(os.environ.get(ENV, DEFAULT_API))
+    api = here()
     first = [_attempt(load, api)]
     every = _refresh_s(first[0])
 
@@ -67,6 +72,8 @@ def status(state: RunState) -> None:
         st.badge(f"mode {state.mode.value}", color="blue" if state.mode.value == "active" else "orange")
         if state.read_only:
             st.badge("read-only", color="gray", icon=":material/lock:")
+        if state.approvals_waiting:
+            st.badge(f"waits for you: {state.approvals_waiting}", color="violet", icon=":material/front_hand:")
         if state.lease_expired:
             st.badge("plan lease expired: routing by the last plan", color="red", icon=":material/timer_off:")
         st.caption(f"{whereabouts(state)} · `{state.run or 'no run directory'}`", width="content")

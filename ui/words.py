@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgewise.domain.decision import Approval
 from edgewise.domain.plan import ANY, Plan
 from serving.control_api.schema import CandidateRow, ChangeRow, DecisionRow, LlmRow, RealisedRow, RunState
 
@@ -92,6 +93,14 @@ def llm_line(llm: LlmRow) -> str:
         if count:
             parts.append(f"{count} {word}")
     return " · ".join(parts) + (f" · {llm.error}" if llm.error else "")
+
+
+def approval_line(asked: Approval) -> str:
+    """What became of a request, in a line."""
+    when = f" at {clock(asked.answered_s)}" if asked.answered_s is not None else ""
+    by = f" by {asked.by}" if asked.by else ""
+    why = f": {asked.why}" if asked.why else ""
+    return f"{asked.id} ({asked.decision}) {asked.state.value}{by}{when}{why} — {'; '.join(asked.changes)}"
 
 
 def realised_line(realised: RealisedRow | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ IDLE_W, BUSY_W = 15.0, 65.0
 NODES_PART = 0.85
 # A deadline below this many ideal latencies would make every second prompt late on a slow node.
 DEADLINE_IDEALS = 10.0
+APPROVAL_S = 30.0  # a request for approval waits so long
 
 
 def node_speed(nodes: int, cores: int) -> float:
@@ -62,6 +64,11 @@ def with_means(models: Sequence[ModelSpec], rows: Sequence[WorkloadRow], speed: 
     )
 
 
+def approval_slots(options: DemoOptions) -> int:
+    """So many that a person has time to read: the demo's slots are short."""
+    return max(2, math.ceil(APPROVAL_S / options.slot_s))
+
+
 def settings_overrides(options: DemoOptions) -> dict[str, Any]:
     """Settings that make sense when a slot is seconds, not half a minute."""
     return {
@@ -73,6 +80,7 @@ def settings_overrides(options: DemoOptions) -> dict[str, Any]:
         "drain_deadline_s": 30.0,
         "llm_url": options.llm_url,
         "llm_timeout_s": options.llm_timeout_s,
+        **({"approval": "placement", "approval_slots": approval_slots(options)} if options.approve else {}),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.codec import to_plain
-from edgewise.domain.decision import Mode, Realised
+from edgewise.domain.decision import Decision, Mode, Realised
 from edgewise.domain.measures import jain, jain_normalized
 from edgewise.domain.observation import ClusterFacts, ModelFact, NodeFact, Observation, TelemetryFacts
 from edgewise.domain.plan import Plan
@@ -24,12 +24,14 @@ from serving.control_api.schema import (
     ReplicaView,
     RunState,
 )
+from tools.rundir import decision_row
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the controller knows at one instant of the run clock. realised: of recent decisions, by id: their lines in
-    the run directory get it only at the end."""
+    the run directory get it only at the end. asked_for: recent decisions that a person was asked about, by id, as
+    they are on record now; approvals_waiting: how many of the requests wait."""
 
     now_s: float
     slot: int
@@ -40,6 +42,8 @@ class Seen:
     cluster: ClusterFacts
     telemetry: TelemetryFacts
     realised: Mapping[str, Realised] = field(default_factory=dict)
+    asked_for: Mapping[str, Decision] = field(default_factory=dict)
+    approvals_waiting: int = 0
 
 
 class LiveView(RunView):
@@ -53,12 +57,12 @@ class LiveView(RunView):
         return live_state(self._look(), self._world, str(self.run))
 
     async def decisions(self, limit: int, before: str | None = None) -> Sequence[DecisionRow]:
-        known = self._look().realised
-        return [_with_realised(row, known) for row in await super().decisions(limit, before)]
+        seen = self._look()
+        return [_as_known(row, seen) for row in await super().decisions(limit, before)]
 
     async def decision(self, decision_id: str) -> DecisionDetail:
         found = await super().decision(decision_id)
-        return found.model_copy(update={"decision": _with_realised(found.decision, self._look().realised)})
+        return found.model_copy(update={"decision": _as_known(found.decision, self._look())})
 
     async def mode(self) -> Mode:
         return self._look().mode
@@ -67,10 +71,13 @@ class LiveView(RunView):
         self._steer(mode)
 
 
-def _with_realised(row: DecisionRow, known: Mapping[str, Realised]) -> DecisionRow:
-    if row.realised is not None or row.id not in known:
+def _as_known(row: DecisionRow, seen: Seen) -> DecisionRow:
+    """A line of the run directory with what is known by now."""
+    if row.id in seen.asked_for:
+        row = DecisionRow.model_validate(decision_row(seen.asked_for[row.id]))
+    if row.realised is not None or row.id not in seen.realised:
         return row
-    return row.model_copy(update={"realised": RealisedRow.model_validate(to_plain(known[row.id]))})
+    return row.model_copy(update={"realised": RealisedRow.model_validate(to_plain(seen.realised[row.id]))})
 
 
 def live_state(seen: Seen, world: World, run: str) -> RunState:
@@ -85,6 +92,7 @@ def live_state(seen: Seen, world: World, run: str) -> RunState:
         run=run,
         source="live",
         window_s=max((m.window_s for m in seen.telemetry.models), default=None),
+        approvals_waiting=seen.approvals_waiting,
         plan=seen.plan,
         lease_expired=seen.plan is not None and seen.now_s > seen.plan.expires_s,
         observation=seen.observation,

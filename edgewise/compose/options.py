@@ -35,11 +35,13 @@ class DemoOptions:
     mode: Mode = Mode.ACTIVE
     llm_url: str = ""
     llm_timeout_s: float = 10.0
+    approve: bool = False
     port: int | None = None
     ui: bool = False
     out: Path | None = None
     seed: int = 1
     json: bool = False
+    intents: Path | None = None
 
     def budget_gib(self, index: int) -> float:
         budgets = _BUDGETS_GIB.get(self.nodes, _USUAL_BUDGETS_GIB)

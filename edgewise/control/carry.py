@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from edgewise.control.announced import standing
 from edgewise.control.decide import asked
 from edgewise.control.forecast import Track
 from edgewise.control.intake import URGENT
@@ -12,19 +13,21 @@ from edgewise.control.lift import REST_EPOCHS, demoted, lift
 from edgewise.control.outlook import lease
 from edgewise.control.regret import ROLL_BACK, Ledger, llm_lifts, regretted, roll_back, trust, written
 from edgewise.control.residual import Residuals
-from edgewise.control.state import EpochResult, Job, Proposed, Ticket
+from edgewise.control.state import Declined, EpochResult, Job, Proposed, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Decision, Mode
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, ReplicaGoal, Source
 from edgewise.settings import Settings
 
 KEPT_LIFTS = 32
+KEPT_NOES = 100  # slots
 # The incumbent is in trouble when its predicted objective, which is 1 at best, is so many times as far above 1 as
 # when the planner last looked, and by at least this much.
 TROUBLE_TIMES, TROUBLE_LEAST = 2.0, 0.25
 USED_TO = 0.2
-LIFTS_BUDGET = frozenset({"demand-shift", "node-loss", "slow-node", "waiting-without-replica"})
+LIFTS_BUDGET = frozenset({"demand-shift", "intent", "node-loss", "slow-node", "waiting-without-replica"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Carry:
     finished: the newest epoch result; result: the one slots take now. decisions, epochs: how many were started.
     rests_until: epoch up to which a demoted language model is not asked. calm: the incumbent's predicted objective
     in quiet times. ledger: predicted and realised gains of past decisions. back: a placement to go back to, offered
-    to the gate up to slot back_until."""
+    to the gate up to slot back_until. declined: placements a person said no to. stood: what intents did at the last
+    slot, in words."""
 
     plan: Plan | None = None
     track: Track = field(default_factory=Track)
@@ -52,6 +56,8 @@ class Carry:
     back: Proposed | None = None
     back_until: int = -1
     residuals: Residuals = field(default_factory=Residuals)
+    declined: tuple[Declined, ...] = ()
+    stood: tuple[str, ...] = ()
 
     def demoted(self, epoch: int) -> bool:
         return epoch < self.rests_until
@@ -67,7 +73,9 @@ def take_result(carry: Carry, slot: int, settings: Settings) -> Carry:
     return replace(carry, result=result, asked=fresh, asked_epoch=epoch)
 
 
-def ticket(carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = ()) -> Ticket:
+def ticket(
+    carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = (), intents: tuple[Intent, ...] = ()
+) -> Ticket:
     """The next slot's ticket. Call after `take_result`."""
     return Ticket(
         decision_id=f"d-{carry.decisions:06d}",
@@ -83,13 +91,17 @@ def ticket(carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = ()) -> 
         offers=_offers(carry, slot),
         trust=trust(carry.ledger, carry.asked_epoch),
         residuals=carry.residuals,
+        declined=tuple(d for d in carry.declined if d.until >= slot),
+        intents=intents,
+        stood=carry.stood,
     )
 
 
 def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
     """The carry after a slot. Only an active decision changes the plan in effect."""
     alive = tuple(n.id for n in job.observation.alive) or carry.alive
-    carry = replace(carry, track=job.track, alive=alive, residuals=job.residuals)
+    stood = standing(job.intents, job.track, job.observation) if job.intents else ()
+    carry = replace(carry, track=job.track, alive=alive, residuals=job.residuals, stood=stood)
     if decision is None:
         return carry
     carry = replace(carry, decisions=carry.decisions + 1, taken=decision.epoch_result or carry.taken)
@@ -102,6 +114,18 @@ def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
     # The thrash budget is for quiet times: after a shift or a loss, or in trouble, it begins anew.
     lifted = job.observation.trigger in LIFTS_BUDGET or troubled(carry, decision)
     return replace(carry, plan=decision.plan, asked=0 if lifted else carry.asked + asked(job, decision))
+
+
+def approved(carry: Carry, job: Job, decision: Decision) -> Carry:
+    """The carry once a decision that waited for a person is carried out."""
+    if any(c.source == ROLL_BACK and c.plan.id == decision.chosen for c in decision.candidates):
+        carry = replace(carry, back=None)
+    return replace(carry, plan=decision.plan, asked=carry.asked + asked(job, decision))
+
+
+def refused(carry: Carry, no: Declined) -> Carry:
+    """The carry once a person said no."""
+    return replace(carry, declined=(*(d for d in carry.declined if d.until >= no.until - KEPT_NOES), no))
 
 
 def looked_back(carry: Carry, decision: Decision, lines: Ledger, slot: int, settings: Settings) -> Carry:

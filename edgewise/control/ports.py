@@ -71,6 +71,22 @@ class Telemetry(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of a query's answer: its labels, sorted, and its newest value."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+@runtime_checkable
+class MetricQuery(Protocol):
+    """A telemetry door that answers PromQL, as of now. Raises BadInput for a query the server does not take, with its
+    words, TelemetryUnavailable when there is no answer."""
+
+    async def query(self, promql: str) -> Sequence[Sample]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """A router's word that it routes by `plan_id` since `at_s`."""
 
@@ -164,7 +180,8 @@ class ChatTurn:
 class ChatRequest:
     """One call of a language model. `schema` is the JSON schema of the answer asked for; `key` names the call
     in recordings together with the hash of its input. history: the turns after `user`, oldest first. tools: what the
-    model may call in its answer; none where a final answer is asked for."""
+    model may call in its answer; none where a final answer is asked for. Beside tools a schema is sent only where the
+    server takes no tools. model: its id; empty: the door's. prompt: SHA-256 of the template the texts came from."""
 
     key: str
     system: str
@@ -174,6 +191,8 @@ class ChatRequest:
     temperature: float = 0.0
     history: tuple[ChatTurn, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
+    model: str = ""
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

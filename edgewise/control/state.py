@@ -11,8 +11,8 @@ from edgewise.control.residual import Residuals
 from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
-from edgewise.domain.plan import Change, Plan
-from edgewise.domain.records import RecalledCase
+from edgewise.domain.plan import Change, Plan, ReplicaGoal
+from edgewise.domain.records import RecalledCase, SlotSummary
 from edgewise.optimise.estimate import Evaluate
 from edgewise.optimise.problem import Problem
 
@@ -27,7 +27,8 @@ class Future(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A plan someone proposes. source: optimiser | llm | incumbent | case | roll-back, as in Candidate."""
+    """A plan someone proposes. source: optimiser | llm | llm-scheduler | incumbent | case | roll-back, as in
+    Candidate."""
 
     source: str
     plan: Plan
@@ -49,6 +50,61 @@ class EpochResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteTimes:
+    """The weight of sending `model` from `access_node` (ANY: all) to `node`, multiplied."""
+
+    access_node: str
+    model: str
+    node: str
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTimes:
+    """The share of `model` on `node`, multiplied."""
+
+    node: str
+    model: str
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reweighting:
+    """A scheduler's correction of the optimiser's weights and shares, made beside the slots from the observation of
+    `slot`. note: what was repaired; reason: the scheduler's own."""
+
+    id: str
+    slot: int
+    routes: tuple[RouteTimes, ...] = ()
+    shares: tuple[ShareTimes, ...] = ()
+    rung: Rung = Rung.LLM
+    note: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LastAsked:
+    """What the planner's model saw when it last answered: why it was asked, in which epoch, which replicas were
+    wanted, prompts per second by model. seconds: its longest call."""
+
+    trigger: str
+    epoch: int
+    replicas: tuple[ReplicaGoal, ...]
+    rates: tuple[tuple[str, float], ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A placement that a person said no to (in approval `id`). It is not asked for again up to slot `until`."""
+
+    id: str
+    replicas: tuple[ReplicaGoal, ...]
+    until: int
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """What a slot (or an epoch) is started with, before anything is observed.
 
@@ -57,6 +113,10 @@ class Ticket:
     asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
+    lately: summaries of the slots before, oldest first; last_asked: None before the planner's first answer (both for
+    an epoch). declined: placements that a person does not want. stood: what intents did at the last slot, in words
+    (announced.standing). reweighting: a scheduler's, ready and not taken yet. beside: what models cost beside the
+    slots since the last one.
     """
 
     decision_id: str
@@ -74,6 +134,12 @@ class Ticket:
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
+    lately: tuple[SlotSummary, ...] = ()
+    last_asked: LastAsked | None = None
+    declined: tuple[Declined, ...] = ()
+    stood: tuple[str, ...] = ()
+    reweighting: Reweighting | None = None
+    beside: LlmUse = field(default_factory=LlmUse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +161,11 @@ class Job:
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
+    lately: tuple[SlotSummary, ...] = ()
+    last_asked: LastAsked | None = None
+    declined: tuple[Declined, ...] = ()
+    reweighting: Reweighting | None = None
+    beside: LlmUse = field(default_factory=LlmUse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +193,21 @@ class Veto:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A change that is to begin `wait_s` seconds after the decision at the earliest."""
+
+    change: Change
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class NodeOrder:
-    """A deployment agent's answer: its node's changes in the order to carry them out, and those it refuses."""
+    """A deployment agent's answer: its node's changes in the order to carry them out, those it refuses, and those it
+    delays."""
 
     plan_id: str
     node: str
     order: tuple[Change, ...]
     vetoes: tuple[Veto, ...] = ()
     note: str = ""
+    waits: tuple[Wait, ...] = ()

@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    source: str  # optimiser | llm | incumbent | case | roll-back
+    source: str  # optimiser | llm | llm-scheduler | incumbent | case | roll-back
     plan: Plan
     score: Score
     note: str = ""  # what projection changed, in words
@@ -134,8 +134,45 @@ class Realised:
     hindsight: Hindsight | None = None
 
 
+class ApprovalState(StrEnum):
+    """lapsed: approved in time, but it could not be carried out any more."""
+
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    LAPSED = "lapsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A plan shown to a person, and what came of it. hash: of plan and observation, which a yes must name. plan: id
+    of the plan asked for. changes, reason, runner_up: in words; margin and scores as the gate predicted them. by,
+    why: who answered, and what there is to say about it; answered_s: when (None while it waits)."""
+
+    id: str
+    decision: str
+    hash: str
+    plan: str
+    state: ApprovalState
+    asked_s: float
+    expires_s: float
+    changes: tuple[str, ...]
+    reason: str
+    runner_up: str
+    margin: float
+    required: float
+    scores: tuple[tuple[str, str, Score], ...] = ()  # (source, plan id, predicted objective)
+    by: str = ""
+    why: str = ""
+    answered_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """approval: where a person was asked first; until a yes, `plan` and `chosen` are what the slot went on by."""
+
     id: str
     slot: int
     epoch: int
@@ -155,3 +192,4 @@ class Decision:
     trigger: str = "slot"
     notes: tuple[str, ...] = ()
     realised: Realised | None = None
+    approval: Approval | None = None

@@ -11,8 +11,10 @@ from fastapi import APIRouter, FastAPI, Header, Path, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from edgewise.domain.errors import EdgewiseError, Refused
-from serving.control_api import errors
+from serving.control_api import approvals, errors
+from serving.control_api.approvals import ApprovalsDoor
 from serving.control_api.body_limit import BodyLimit
+from serving.control_api.intents import IntentDoor, add_routes
 from serving.control_api.replays import Replays, replay_routes
 from serving.control_api.schema import (
     DecisionDetail,
@@ -39,8 +41,16 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items wanted.")]
 
 
-def create_app(view: ControlView, read_only: bool = False, replays: Replays | None = None) -> FastAPI:
-    """The ASGI app. read_only: refuse every change with 409, whatever the view could do. replays: None: no routes."""
+def create_app(
+    view: ControlView,
+    read_only: bool = False,
+    asking: ApprovalsDoor | None = None,
+    intents: IntentDoor | None = None,
+    replays: Replays | None = None,
+) -> FastAPI:
+    """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking, intents: of a
+    running controller; without it, approvals are those of the recorded decisions, and no intents are taken.
+    replays: None: no such routes."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,
@@ -53,6 +63,10 @@ def create_app(view: ControlView, read_only: bool = False, replays: Replays | No
     app.include_router(_state_routes(view, read_only))
     app.include_router(_history_routes(view, app.state.stopping))
     app.include_router(_mode_routes(view, read_only))
+    app.include_router(approvals.add_routes(_router("approvals"), view, asking, read_only))
+    wishes = _router("intents")
+    add_routes(wishes, None if read_only else intents, _SHAPE)
+    app.include_router(wishes)
     if replays is not None:
         app.include_router(replay_routes(replays, _router("replay")))
     errors.install(app)

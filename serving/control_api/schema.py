@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from edgewise.domain.cluster import ReplicaState
-from edgewise.domain.decision import Hindsight, Mode
+from edgewise.domain.decision import Approval, Hindsight, Mode
+from edgewise.domain.intent import Intent
 from edgewise.domain.model import Task
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
@@ -81,6 +82,7 @@ class RunState(Shape):
     )
     read_only: bool = False
     window_s: float | None = Field(default=None, description="Window of the model figures, s; null: since the start.")
+    approvals_waiting: int = Field(default=0, description="Requests that wait for a person.")
     plan: Plan | None = None
     lease_expired: bool = False
     observation: Observation | None = None
@@ -161,6 +163,7 @@ class DecisionRow(Shape):
     epoch_result: str = Field(default="", description="Id of the epoch result this slot took as input.")
     trigger: str = "slot"
     notes: list[str] = Field(default_factory=list)
+    approval: Approval | None = Field(default=None, description="Where a person was asked first.")
 
 
 class DecisionDetail(Shape):
@@ -215,6 +218,25 @@ class ModeChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     mode: Mode
+
+
+Status = Literal["draft", "coming", "active", "over"]
+
+
+class IntentView(Shape):
+    """An intent as it is understood. status: draft (to be confirmed), coming, active, or over."""
+
+    id: str
+    status: Status
+    words: str = Field(description="What it asks for and when, in plain words.")
+    intent: Intent
+    expires_s: float | None = Field(default=None, description="Run-clock second at which a draft is forgotten.")
+    notes: list[str] = Field(default_factory=list, description="What of a sentence was read otherwise or left out.")
+
+
+class IntentList(Shape):
+    items: list[IntentView] = Field(description="In the order they were given, drafts last.")
+    sentences: bool = Field(default=False, description="Whether a language model is there to understand sentences.")
 
 
 class ErrorBody(Shape):

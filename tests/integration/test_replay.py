@@ -161,6 +161,7 @@ def test_what_a_language_model_said_is_said_again(tmp_path: Path, no_sockets: No
     assert chat.asked == asked >= 4
     plans = [p for t in recorded.threads if not t.is_slot for p in t.values["result"]["plans"]]
     assert {"llm", "llm-repaired"} <= {p["rung"] for p in plans}
+    assert sum(t.values["result"]["llm"]["tool_calls"] for t in recorded.threads if not t.is_slot) >= 2
     for path in (run / "recordings").iterdir():
         path.unlink()
     nodes = {d.node for d in replay(recorded).different}

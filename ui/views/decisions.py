@@ -7,12 +7,15 @@ import streamlit as st
 
 from edgewise.domain.codec import to_plain
 from edgewise.domain.errors import Refused
+from serving.control_api.approvals import ApprovalList
 from serving.control_api.schema import DecisionDetail, DecisionRow, RunState
+from ui import approvals
 from ui.api import ControlApi
 from ui.figures import candidates_figure, hindsight_figure, timeline_figure
-from ui.shell import show
+from ui.shell import here, show
 from ui.words import (
     NONE,
+    approval_line,
     candidate_cells,
     change_line,
     clock,
@@ -33,8 +36,11 @@ HEADS = {"new plan": "a new plan", "kept": "the plan in force stays"}
 CHART = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
-def load(api: ControlApi) -> tuple[RunState, tuple[list[DecisionRow], DecisionDetail | None, bool]]:
-    """The decisions shown, newest first, the picked one, and whether there are older ones."""
+Shown = tuple[list[DecisionRow], DecisionDetail | None, bool, ApprovalList]
+
+
+def load(api: ControlApi) -> tuple[RunState, Shown]:
+    """The decisions shown, newest first, the picked one, whether there are older ones, and approvals."""
     state = api.state()
     rows = api.decisions(PAGE)
     wanted = st.session_state.get(SHOWN, PAGE)
@@ -43,7 +49,7 @@ def load(api: ControlApi) -> tuple[RunState, tuple[list[DecisionRow], DecisionDe
         older = api.decisions(PAGE, before=rows[-1].id)
         rows += older
         more = len(older) == PAGE
-    return state, (rows, _picked(api, rows), more)
+    return state, (rows, _picked(api, rows), more, api.approvals())
 
 
 def _picked(api: ControlApi, rows: list[DecisionRow]) -> DecisionDetail | None:
@@ -57,8 +63,9 @@ def _picked(api: ControlApi, rows: list[DecisionRow]) -> DecisionDetail | None:
     return api.decision(rows[0].id) if rows else None
 
 
-def draw(state: RunState, data: tuple[list[DecisionRow], DecisionDetail | None, bool]) -> None:
-    rows, picked, more = data
+def draw(state: RunState, data: Shown) -> None:
+    rows, picked, more, asked = data
+    approvals.draw(here(), asked)
     if picked is None:
         st.info("No decision has been made yet.", icon=":material/hourglass:")
         return
@@ -115,6 +122,8 @@ def _headline(row: DecisionRow) -> None:
         st.badge(f"trigger {row.trigger}", color="gray")
         st.caption(f"slot {row.slot} · epoch {row.epoch} · {clock(row.at_s)} since the start", width="content")
     st.markdown(f"**Why.** {row.reason or 'No reason was recorded.'}")
+    if row.approval is not None:
+        st.markdown(f"**Approval.** {approval_line(row.approval)}")
     cells = {
         "Chosen": source_of(row, row.chosen),
         "Runner-up": source_of(row, row.runner_up),
