@@ -104,6 +104,17 @@ class Settings(BaseSettings):
     llm_api_key: str = Field("none", description="Key sent to the endpoint.")
     llm_timeout_s: float = Field(10.0, gt=0, description="Deadline of one planner call, s.")
     llm_max_tokens: int = Field(1024, ge=16, description="Longest answer, tokens.")
+    llm_price_in: float = Field(0.0, ge=0, description="Price of a million tokens sent, in any currency.")
+    llm_price_out: float = Field(0.0, ge=0, description="Price of a million tokens answered, in the same currency.")
+    llm_budget_tokens_per_run: int = Field(
+        0, ge=0, description="Tokens a run may use; then the optimiser goes on alone. 0: no limit."
+    )
+    llm_budget_cost_per_day: float = Field(
+        0.0,
+        ge=0,
+        description="Cost of any 24 hours, in the currency of the prices; then the optimiser goes on alone until "
+        "enough of it is a day old. 0: no limit.",
+    )
     recall_cases: int = Field(3, ge=0, description="Cases recalled from memory per decision.")
     hindsight: bool = Field(
         True,

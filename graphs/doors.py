@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from agents import planner
+from agents.metered import metered
 from agents.proposal import Proposal
 from edgewise.control import intake
 from edgewise.control.actuator import Actuator
@@ -77,15 +78,17 @@ class Doors:
         if self._ports.chat is None or not self.ask_llm:
             return Proposal(None, Rung.OPTIMISER, LlmUse(), "")
         try:
-            return await planner.propose(
-                job.observation,
-                job.incumbent,
-                result.plans[0].plan,
-                job.cases,
-                self._ports.chat,
-                self.settings,
-                f"{result.id}-l",
-            )
+            with metered() as calls:
+                found = await planner.propose(
+                    job.observation,
+                    job.incumbent,
+                    result.plans[0].plan,
+                    job.cases,
+                    self._ports.chat,
+                    self.settings,
+                    f"{result.id}-l",
+                )
+            return replace(found, use=replace(found.use, cost=sum(c.cost for c in calls)))
         except Exception as error:
             _log.exception("the planner failed")
             words = f"{type(error).__name__}: {error}"

@@ -18,6 +18,7 @@ import setproctitle
 import uvloop
 
 from agents.chat import OpenAIChat
+from agents.metered import Totals
 from agents.recordings import RecordingChat
 from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
@@ -31,10 +32,12 @@ from edgewise.domain.codec import from_json
 from edgewise.domain.decision import Mode
 from edgewise.domain.errors import EdgewiseError
 from edgewise.settings import Settings, load_settings
+from graphs.approvals import counts
 from graphs.controller import Controller
 from graphs.ports import Ports
 from memory.chroma import ChromaMemory
 from serving.control_api.app import create_app
+from serving.control_api.metrics import Account, AgentUse
 from serving.control_api.server import bind, serve
 from tools.clock import RunClock
 from tools.history import RunHistory
@@ -73,7 +76,7 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
         serving = asyncio.create_task(
             serve(
-                create_app(view, asking=parts.controller.asking),
+                create_app(view, asking=parts.controller.asking, account=parts.account),
                 config.host,
                 config.port,
                 lambda url: on_ready({"port": _port(url)}),
@@ -126,6 +129,27 @@ class _Parts:
             realised=self.controller.realised,
             asked_for=self.controller.asked_for,
             approvals_waiting=len(self.controller.asking.book.waiting),
+            llm_rests=latest.llm_rests,
+        )
+
+    def account(self) -> Account:
+        """What the control API's /metrics shows."""
+        controller, tally = self.controller, self.controller.tally
+        totals, use = (controller.meter.totals if controller.meter is not None else Totals()), tally.llm
+        return Account(
+            rungs=tally.rungs,
+            calls=totals.calls,
+            agents={a: AgentUse(t.tokens, t.seconds, t.cost) for a, t in totals.by_agent.items()},
+            ladder={
+                "repaired": use.repairs,
+                "reasked": use.reasks,
+                "fallback": use.fallbacks,
+                "skipped": use.skipped,
+                "tool": use.tool_calls,
+            },
+            approvals=counts(controller.asking.book),
+            rests=bool(controller.latest.llm_rests),
+            rested=tally.rested,
         )
 
 

@@ -80,6 +80,7 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         residuals=residuals,
         intents=ticket.intents,
         declined=ticket.declined,
+        llm_rests=ticket.llm_rests,
     )
 
 

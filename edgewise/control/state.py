@@ -67,7 +67,8 @@ class Ticket:
     asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
-    declined: placements that a person does not want.
+    declined: placements that a person does not want. llm_rests: why the language model is not asked now; empty: it
+    is.
     """
 
     decision_id: str
@@ -86,6 +87,7 @@ class Ticket:
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
     declined: tuple[Declined, ...] = ()
+    llm_rests: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class Job:
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
     declined: tuple[Declined, ...] = ()
+    llm_rests: str = ""
 
 
 @dataclass(frozen=True, slots=True)

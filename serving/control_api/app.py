@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Path, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from edgewise.domain.errors import EdgewiseError, Refused
-from serving.control_api import approvals, errors
+from serving.control_api import approvals, errors, metrics
 from serving.control_api.approvals import ApprovalsDoor
 from serving.control_api.body_limit import BodyLimit
 from serving.control_api.schema import (
@@ -39,9 +39,15 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items wanted.")]
 
 
-def create_app(view: ControlView, read_only: bool = False, asking: ApprovalsDoor | None = None) -> FastAPI:
+def create_app(
+    view: ControlView,
+    read_only: bool = False,
+    asking: ApprovalsDoor | None = None,
+    account: Callable[[], metrics.Account] | None = None,
+) -> FastAPI:
     """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking: of a running
-    controller; without it, approvals are those of the recorded decisions."""
+    controller; without it, approvals are those of the recorded decisions. account: what /metrics shows; without it
+    there is none."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,
@@ -55,6 +61,8 @@ def create_app(view: ControlView, read_only: bool = False, asking: ApprovalsDoor
     app.include_router(_history_routes(view, app.state.stopping))
     app.include_router(_mode_routes(view, read_only))
     app.include_router(approvals.add_routes(_router("approvals"), view, asking, read_only))
+    if account is not None:
+        app.include_router(metrics.add_route(APIRouter(), account))
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     return app
