@@ -42,7 +42,7 @@ from edgewise.domain.plan import Plan
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
-from graphs.asking import Asking
+from graphs.asking import Asking, Left
 from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
@@ -126,6 +126,7 @@ class Controller:
     def carried_out(self, job: Job, decision: Decision) -> None:
         """A decision that waited for a person is in effect now."""
         self._carry = approved(self._carry, job, decision)
+        self.tally.rungs[decision.rung.value] += 1
         self.latest = replace(self.latest, plan=decision.plan)
 
     def said_no(self, no: Declined) -> None:
@@ -321,12 +322,12 @@ class _Graphs:
         await self._retention.ended(start.decision_id)
         return read(Job, state, "job"), read(Decision, state, "decision"), None
 
-    async def waiting(self, thread_id: str) -> tuple[Job, Decision, Decision] | None:
+    async def left(self, thread_id: str) -> Left | None:
         found = await self._slot.aget_state({"configurable": {"thread_id": thread_id}})
-        if "approve" not in found.next:
+        if "stand_in" not in found.values:
             return None
-        values = found.values
-        return read(Job, values, "job"), read(Decision, values, "decision"), read(Decision, values, "stand_in")
+        job, decision = read(Job, found.values, "job"), read(Decision, found.values, "decision")
+        return Left("approve" in found.next, job, decision, read(Decision, found.values, "stand_in"))
 
     async def answer(self, thread_id: str, word: Word) -> Decision:
         config: Any = {"configurable": {"thread_id": thread_id}}
