@@ -1,86 +1,69 @@
-"""The planner's prompt: a versioned text file filled with the state as one JSON document of compact tables.
-
-Pure. Node and model names, notes and errors come from outside; they enter only as JSON strings in which <, > and &
-are escaped, so that no name can close the data block or start a line of its own. No prompt of a user is ever in
-the state. Figures are rounded: the last digits carry no information and cost tokens.
-"""
+"""The planner's prompt: a versioned text file filled with the state as one JSON document of compact tables (see
+agents.tables for what keeps outside words data). Pure. No prompt of a user is ever in the state."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Sequence
-from functools import cache
-from importlib.resources import files
+from collections.abc import Sequence
 from typing import Any
 
 from agents.answer import Names, answer_schema
-from agents.shape import clean_text
+from agents.mending import clean_text
+from agents.prompting import prompt
+from agents.tables import document, rounded, table
 from edgewise.control.ports import ChatRequest
+from edgewise.control.state import Job
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
-from edgewise.domain.records import RecalledCase
+from edgewise.domain.records import RecalledCase, SlotSummary
+from edgewise.settings import Settings
 
-VERSION = "planner-v1"
+VERSION = "planner-v2"
 MAX_NOTES = 8
 MAX_CASES = 8
 BUSIEST = 3  # access nodes listed per kind
+LAST_SLOTS = 6  # listed one by one; those before them as means by epoch
 AS_PREDICTED = 1.1  # a case that came out at most this much worse than predicted counts as good
-
-
-@cache
-def template(version: str) -> tuple[str, str, str]:
-    """The system text, the user frame and the re-ask frame of a prompt version."""
-    text = files("agents").joinpath("prompts", f"{version}.md").read_text(encoding="utf-8")
-    system, rest = text.split("\n---user---\n")
-    user, reask = rest.split("\n---reask---\n")
-    return system, user, reask
 
 
 def allowed_names(observation: Observation) -> Names:
     return Names(tuple(n.id for n in observation.alive), tuple(m.id for m in observation.model_specs))
 
 
-def planner_request(
-    observation: Observation,
-    incumbent: Plan | None,
-    optimised: Plan,
-    cases: Sequence[RecalledCase],
-    alpha: float,
-    max_tokens: int,
-) -> ChatRequest:
-    """The planner's first question. The same arguments always give the same text."""
-    system, user, _ = template(VERSION)
-    names = allowed_names(observation)
-    data = _document(
+def planner_request(job: Job, optimised: Plan, settings: Settings) -> ChatRequest:
+    """The planner's first question, with the schema of its answer. The same arguments always give the same text."""
+    o, texts = job.observation, prompt(VERSION)
+    names = allowed_names(o)
+    data = document(
         {
-            "now": _now(observation, alpha),
-            "nodes": _nodes(observation),
-            "models": _models(observation),
-            "demand": _demand(observation),
-            "outcomes": _outcomes(observation),
-            "replicas": _replicas(observation),
-            "incumbent": _placement(incumbent),
-            "optimised": _placement(optimised),
-            "cases": [_case(c) for c in cases[:MAX_CASES]],
-            "notes": [clean_text(n, 200) for n in observation.notes[:MAX_NOTES]],
+            "now": _now(o, settings.alpha),
+            "nodes": nodes_table(o),
+            "models": models_table(o),
+            "demand": demand_table(o),
+            "outcomes": _outcomes(o),
+            "replicas": replicas_table(o),
+            "lately": _lately(job.lately[-LAST_SLOTS:], o),
+            "epochs": _epochs(job.lately, o),
+            "incumbent": placement_of(job.incumbent),
+            "optimised": placement_of(optimised),
+            "cases": [case_of(c) for c in job.cases[:MAX_CASES]],
+            "notes": [clean_text(n, 200) for n in o.notes[:MAX_NOTES]],
             "allowed": {"nodes": list(names.nodes), "models": list(names.models)},
         }
     )
-    return ChatRequest(VERSION, system, user.format(data=data), answer_schema(names), max_tokens)
-
-
-def reask_request(first: ChatRequest, answer: str, problem: str) -> ChatRequest:
-    """The same question again, with what was wrong with the answer."""
-    frame = template(VERSION)[2]
-    quoted = {"problem": _string(clean_text(problem, 300)), "answer": _string(clean_text(answer, 400))}
-    text = first.user + frame.format(**quoted)
-    return ChatRequest(f"{first.key}-reask", first.system, text, first.schema, first.max_tokens, first.temperature)
+    return ChatRequest(
+        VERSION,
+        texts.system,
+        texts.user.replace("{data}", data),
+        answer_schema(names),
+        settings.llm_max_tokens,
+        settings.llm_temperature,
+        prompt=texts.hash,
+    )
 
 
 def _now(o: Observation, alpha: float) -> dict[str, Any]:
     return {
-        "at_s": _round(o.at_s),
+        "at_s": rounded(o.at_s),
         "slot": o.slot,
         "epoch": o.epoch,
         "slot_s": o.slot_s,
@@ -91,7 +74,7 @@ def _now(o: Observation, alpha: float) -> dict[str, Any]:
     }
 
 
-def _nodes(o: Observation) -> dict[str, Any]:
+def nodes_table(o: Observation) -> dict[str, Any]:
     facts = {f.node: f for f in o.cluster.nodes}
     alive = {n.id for n in o.alive}
     rows = [
@@ -100,11 +83,11 @@ def _nodes(o: Observation) -> dict[str, Any]:
         else [n.id, False, n.speed, n.memory_gib, None, None]
         for n in o.node_specs
     ]
-    return _table(["node", "alive", "speed", "memory_gib", "memory_used_gib", "age_s"], rows)
+    return table(["node", "alive", "speed", "memory_gib", "memory_used_gib", "age_s"], rows)
 
 
-def _models(o: Observation) -> dict[str, Any]:
-    return _table(
+def models_table(o: Observation) -> dict[str, Any]:
+    return table(
         ["model", "task", "memory_gib", "mean_service_s", "load_s", "deadline_s", "max_concurrency"],
         (
             [m.id, m.task.value, m.memory_gib, m.mean_service_s, m.load_s, m.deadline_s, m.max_concurrency]
@@ -113,20 +96,20 @@ def _models(o: Observation) -> dict[str, Any]:
     )
 
 
-def _demand(o: Observation) -> dict[str, Any]:
+def demand_table(o: Observation) -> dict[str, Any]:
     rows = []
     for m in o.model_specs:
         facts = [d for d in o.telemetry.demand if d.model == m.id]
         rate = sum(d.rate_per_s for d in facts)
         by_node = sorted(facts, key=lambda d: (-d.rate_per_s, d.access_node))
-        busiest = [[d.access_node, _round(d.rate_per_s)] for d in by_node[:BUSIEST] if d.arrivals]
+        busiest = [[d.access_node, rounded(d.rate_per_s)] for d in by_node[:BUSIEST] if d.arrivals]
         window_s, age_s = (max(d.window_s for d in facts), max(d.age_s for d in facts)) if facts else (None, None)
         rows.append([m.id, rate, rate * m.mean_service_s, busiest, window_s, age_s])
-    return _table(["model", "rate_per_s", "load", "busiest_access_nodes", "window_s", "age_s"], rows)
+    return table(["model", "rate_per_s", "load", "busiest_access_nodes", "window_s", "age_s"], rows)
 
 
 def _outcomes(o: Observation) -> dict[str, Any]:
-    return _table(
+    return table(
         ["model", "completed", "mean_latency_s", "p95_latency_s", "waiting", "failed", "shed", "window_s", "age_s"],
         (
             [
@@ -145,7 +128,7 @@ def _outcomes(o: Observation) -> dict[str, Any]:
     )
 
 
-def _replicas(o: Observation) -> dict[str, Any]:
+def replicas_table(o: Observation) -> dict[str, Any]:
     loads = {(x.node, x.model): x for x in o.telemetry.loads}
     rows = []
     for r in o.cluster.replicas:
@@ -153,17 +136,17 @@ def _replicas(o: Observation) -> dict[str, Any]:
         work = [load.queued, load.in_flight, load.work_s] if load else [None, None, None]
         rows.append([r.node, r.model, r.state.value, *work, r.ready_in_s, clean_text(r.error, 80), r.age_s])
     columns = ["node", "model", "state", "queued", "in_flight", "work_s", "ready_in_s", "error", "age_s"]
-    return _table(columns, rows)
+    return table(columns, rows)
 
 
-def _placement(plan: Plan | None) -> dict[str, list[str]]:
+def placement_of(plan: Plan | None) -> dict[str, list[str]]:
     placement: dict[str, list[str]] = {}
     for goal in plan.replicas if plan else ():
         placement.setdefault(goal.node, []).append(goal.model)
     return placement
 
 
-def _case(recalled: RecalledCase) -> dict[str, Any]:
+def case_of(recalled: RecalledCase) -> dict[str, Any]:
     case, outcome = recalled.case, recalled.case.outcome
     placement: dict[str, list[str]] = {}
     for goal in case.placement:
@@ -173,44 +156,43 @@ def _case(recalled: RecalledCase) -> dict[str, Any]:
         good = outcome.objective <= AS_PREDICTED * case.predicted
         known = {
             "verdict": "good" if good else "bad",
-            "objective": _round(outcome.objective),
-            "mean_latency_s": _round(outcome.mean_latency_s),
-            "jain": _round(outcome.jain_normalized),
+            "objective": rounded(outcome.objective),
+            "mean_latency_s": rounded(outcome.mean_latency_s),
+            "jain": rounded(outcome.jain_normalized),
         }
     return {
-        "distance": _round(recalled.distance),
-        "predicted": _round(case.predicted),
+        "distance": rounded(recalled.distance),
+        "predicted": rounded(case.predicted),
         **known,
         "summary": clean_text(case.summary, 200),
         "placement": placement,
     }
 
 
-def _table(columns: list[str], rows: Iterable[list[Any]]) -> dict[str, Any]:
-    return {"columns": columns, "rows": [[_round(v) for v in row] for row in rows]}
+def _lately(slots: Sequence[SlotSummary], o: Observation) -> dict[str, Any]:
+    """A row per kind; each cell a list by slot."""
+    if not slots:
+        return {}
+    rows = []
+    for m in o.model_specs:
+        mine = [next((x for x in s.models if x.model == m.id), None) for s in slots]
+        arrivals = [x.arrivals if x else None for x in mine]
+        waiting = [x.waiting + x.queued if x else None for x in mine]
+        rows.append([m.id, arrivals, waiting, [x.slowdown if x else None for x in mine]])
+    columns = ["model", "arrivals_in_window", "waiting_and_queued", "slowdown"]
+    return {"slots": [s.slot for s in slots], **table(columns, rows)}
 
 
-def _round(value: Any) -> Any:
-    """Four significant digits; None for what is not a finite number."""
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.4g}") if math.isfinite(value) else None
-
-
-def _document(state: dict[str, Any]) -> str:
-    """One line per entry and per row: compact, and a person can still read it."""
-    lines = []
-    for key, value in state.items():
-        if isinstance(value, dict) and "rows" in value:
-            rows = ",\n  ".join(_string(r) for r in value["rows"])
-            text = f'{{"columns": {_string(value["columns"])}, "rows": [\n  {rows}]}}'
-        else:
-            text = _string(value)
-        lines.append(f"{_string(key)}: {text}")
-    return "{\n" + ",\n".join(lines) + "\n}"
-
-
-def _string(value: Any) -> str:
-    """JSON in ASCII, with the characters that could end the data block escaped."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def _epochs(slots: Sequence[SlotSummary], o: Observation) -> dict[str, Any]:
+    """Means by epoch and kind, of what is remembered of it."""
+    rows: list[list[Any]] = []
+    for epoch in sorted({s.epoch for s in slots}):
+        mine = [s for s in slots if s.epoch == epoch]
+        for m in o.model_specs:
+            of = [x for s in mine for x in s.models if x.model == m.id]
+            slow = [x.slowdown for x in of if x.slowdown is not None]
+            if of:
+                arrivals, replicas = sum(x.arrivals for x in of) / len(of), sum(x.replicas for x in of) / len(of)
+                rows.append([epoch, len(of), m.id, arrivals, replicas, sum(slow) / len(slow) if slow else None])
+    columns = ["epoch", "slots", "model", "mean_arrivals_in_window", "mean_replicas", "mean_slowdown"]
+    return table(columns, rows) if rows else {}

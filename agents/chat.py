@@ -2,7 +2,8 @@
 
 Everything that is not an answer becomes ChatUnavailable: refused connections, error statuses, HTML with status 200,
 silence, a drip slower than the deadline, more bytes than any answer has. Retries are the ladder's business, not the
-client's; the only repeat here is without the options that a server says it does not know.
+client's; the only repeat here is without the options that a server says it does not know: tools, a response format,
+turns of tools (told as text then), temperature, the token limit.
 """
 
 from __future__ import annotations
@@ -16,18 +17,17 @@ from urllib.parse import urlsplit
 import httpx
 import openai
 from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from agents.quiet import no_tracing
 from agents.retry_after import retry_after_s
+from agents.wire import messages, options, readable, rejected, reply_of, sound
 from edgewise.control.ports import ChatReply, ChatRequest
 from edgewise.domain.errors import BadInput, ChatUnavailable
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
-# What a server may reject by name; tried in this order when it does not say which.
-_OPTIONAL = ("response_format", "temperature", "max_tokens")
-_BAD_REQUEST = (400, 422)
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -45,6 +45,7 @@ class OpenAIChat:
         self._set_model, self._found_model = model, ""
         self._key = api_key or "none"
         self._unknown: set[str] = set()  # options this server has rejected
+        self._rests_until = 0.0  # on the monotonic clock: the server has asked for so long a wait
         # Our own client: the library's is shared by all event loops of the process, and never closed.
         self._http = httpx.AsyncClient(
             timeout=None,  # the deadline of `ask` rules
@@ -54,12 +55,14 @@ class OpenAIChat:
         )
 
     async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
-        """One answer within `timeout_s` seconds, or ChatUnavailable."""
+        """One answer within `timeout_s` seconds, or ChatUnavailable; at once while the server's Retry-After lasts."""
         began = time.monotonic()
+        if (rest_s := self._rests_until - began) > 0:
+            raise self._unavailable(f"the server has asked for a wait, {rest_s:.0f} s more", rest_s, asked=False)
         try:
             async with asyncio.timeout(timeout_s):
                 message = await self._answer(request)
-                return _reply(message, request, time.monotonic() - began)
+                return reply_of(message, request, time.monotonic() - began)
         except ChatUnavailable:
             raise
         except TimeoutError as error:
@@ -78,26 +81,25 @@ class OpenAIChat:
         await self._http.aclose()
 
     async def _answer(self, request: ChatRequest) -> AIMessage:
-        model = self._set_model or self._found_model or await self._first_model()
-        rejected: set[str] = set()
+        model = request.model or self._set_model or self._found_model or await self._first_model()
+        left_out: set[str] = set()
         while True:
-            options = _options(request, self._unknown | rejected)
+            now = self._unknown | left_out
+            sent = options(request, now)
             try:
-                message = await self._client(model, options).ainvoke(
-                    [("system", request.system), ("user", request.user)], config={"callbacks": []}
-                )
+                message = await self._client(model, sent).ainvoke(messages(request, now), config={"callbacks": []})
             except openai.APIStatusError as error:
-                name = _rejected(error, options)
-                if name is None:
+                name = rejected(error.status_code, error.message, request, sent, now)
+                if not name:
                     raise
-                rejected.add(name)
+                left_out.add(name)
             else:
                 # Only now is it known that the option was to blame.
-                self._unknown |= rejected
+                self._unknown |= left_out
                 return message
 
-    def _client(self, model: str, options: Mapping[str, Any]) -> ChatOpenAI:
-        return ChatOpenAI(
+    def _client(self, model: str, body: Mapping[str, Any]) -> ChatOpenAI:
+        return _Client(
             model=model,
             base_url=self._url,
             api_key=SecretStr(self._key),
@@ -107,7 +109,7 @@ class OpenAIChat:
             timeout=None,
             disable_streaming=True,
             use_responses_api=False,
-            extra_body=options,
+            extra_body=body,
         )
 
     async def _first_model(self) -> str:
@@ -122,10 +124,22 @@ class OpenAIChat:
         self._found_model = found
         return found
 
-    def _unavailable(self, message: str, wait_s: float | None = None) -> ChatUnavailable:
+    def _unavailable(self, message: str, wait_s: float | None = None, *, asked: bool = True) -> ChatUnavailable:
+        if asked and wait_s:
+            self._rests_until = time.monotonic() + wait_s
         return ChatUnavailable(
-            message, where=self._url, hint="is it an OpenAI-compatible endpoint?", retry_after_s=wait_s
+            message, where=self._url, hint="is it an OpenAI-compatible endpoint?", retry_after_s=wait_s, asked=asked
         )
+
+
+class _Client(ChatOpenAI):
+    """The library refuses a whole answer when a call's arguments are JSON but no object; here only that call is."""
+
+    def _create_chat_result(self, response: Any, *args: Any, **kwargs: Any) -> ChatResult:
+        for choice in getattr(response, "choices", None) or ():
+            for call in getattr(choice.message, "tool_calls", None) or ():
+                call.function.arguments = readable(call.function.arguments)
+        return super()._create_chat_result(response, *args, **kwargs)
 
 
 class _Capped(httpx.AsyncByteStream):
@@ -151,49 +165,5 @@ async def _cap(response: httpx.Response) -> None:
         response.stream = _Capped(response.stream)
 
 
-def _options(request: ChatRequest, unknown: set[str]) -> dict[str, Any]:
-    """The body's optional fields, without those the server does not take. Newer OpenAI models know the token
-    limit only as max_completion_tokens, most other servers only as max_tokens."""
-    limit = "max_completion_tokens" if "max_tokens" in unknown else "max_tokens"
-    options: dict[str, Any] = {"temperature": request.temperature, limit: request.max_tokens}
-    if request.schema is not None:
-        schema = {"name": "answer", "strict": True, "schema": request.schema}
-        options["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return {name: value for name, value in options.items() if name not in unknown}
-
-
-def _rejected(error: openai.APIStatusError, options: Mapping[str, Any]) -> str | None:
-    """The option to leave out after a rejection: the one the server names, else the likeliest; None to give up."""
-    if error.status_code not in _BAD_REQUEST:
-        return None
-    present = [name for name in _OPTIONAL if name in options]
-    named = [name for name in present if name in error.message]
-    likeliest = present[:1] if present[:1] == ["response_format"] else []
-    return next(iter(named + likeliest), None)
-
-
-def _reply(message: AIMessage, request: ChatRequest, seconds: float) -> ChatReply:
-    text = str(message.text)
-    finish = str(message.response_metadata.get("finish_reason") or "")
-    refusal = message.additional_kwargs.get("refusal")
-    if not text and refusal:
-        text, finish = str(refusal), "refusal"
-    return ChatReply(_sound(text), _sound(finish), _tokens(message, request), seconds)
-
-
-def _tokens(message: AIMessage, request: ChatRequest) -> int:
-    """Tokens of prompt and answer by the server's word; estimated at four characters each when it says nothing,
-    so that a budget is never spent for free."""
-    usage = message.usage_metadata
-    if usage and usage["total_tokens"] > 0:
-        return int(usage["total_tokens"])
-    return (len(request.system) + len(request.user) + len(message.text) + 3) // 4
-
-
 def _line(text: str) -> str:
-    return " ".join(_sound(text).split())[:200]
-
-
-def _sound(text: str) -> str:
-    """Text that can be stored: JSON may smuggle in half a surrogate pair, which no encoding takes."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(sound(text).split())[:200]

@@ -2,61 +2,83 @@
 
 First rung: the text is exactly one JSON value that fits the schema and uses known names only (Rung.LLM). Second:
 the value is found in prose, fences or reasoning, repaired by json_repair, and brought into shape; what cannot be
-kept is dropped and noted (Rung.LLM_REPAIRED). An answer that was cut off counts only when its placement was
-complete by then: half a placement would empty the nodes it had not come to.
+kept is dropped and noted (Rung.LLM_REPAIRED). A planner's answer that was cut off counts only when its placement was
+complete by then: half a placement would empty the nodes it had not come to. A Form says what an agent's answer is.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeVar
 
 import json_repair
 from pydantic import ValidationError
 
-from agents.answer import Names, PlannerAnswer
+from agents.answer import Names, PlannerAnswer, Strict
 from agents.extract import Fragment, fragments, strip_thinking, too_deep
-from agents.shape import Cut, shaped
+from agents.mending import Cut
+from agents.shape import fits, shaped
 from edgewise.domain.decision import Rung
 
 MAX_TEXT_CHARS = 16 * 1024  # far above any plan that fits the token limit
 
 
+A = TypeVar("A", bound=Strict)
+
+
+@dataclass(frozen=True)
+class Form(Generic[A]):
+    """What an agent's answer is. kind: its schema. fits: whether it names what it may only. shaped: it from JSON that
+    is not quite it, given whether it was closed. marks: one of these words is in every answer. wanted: what was not
+    found, in words for the model."""
+
+    kind: type[A]
+    fits: Callable[[A, Names], bool]
+    shaped: Callable[[Any, bool, Names], tuple[A, tuple[str, ...]] | Cut]
+    marks: tuple[str, ...]
+    wanted: str
+
+
+PLANNER = Form(PlannerAnswer, fits, shaped, ("replicas", "node"), "no object with a `replicas` list")
+
+
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Generic[A]):
     """`answer` and `rung` are None together; then `reason` says what was wrong, in words a model can act on."""
 
-    answer: PlannerAnswer | None
+    answer: A | None
     rung: Rung | None
     notes: tuple[str, ...] = ()
     reason: str = ""
 
 
-def read_answer(text: str, names: Names, finish_reason: str = "stop") -> Reading:
-    """What the planner's text means. `finish_reason` is the server's; it only sharpens the reason given."""
+def read_answer(text: str, names: Names, finish_reason: str = "stop") -> Reading[PlannerAnswer]:
+    """What the planner's text means."""
+    return read(text, names, PLANNER, finish_reason)
+
+
+def read(text: str, names: Names, form: Form[A], finish_reason: str = "stop") -> Reading[A]:
+    """What an agent's text means. `finish_reason` is the server's; it only sharpens the reason given."""
     if not text.strip():
         return Reading(None, None, reason="the answer is empty")
     if len(text) > MAX_TEXT_CHARS:
         return Reading(None, None, reason=f"the answer is longer than {MAX_TEXT_CHARS} characters")
-    whole = _constrained(text, names)
+    whole = _constrained(text, names, form)
     if whole is not None:
         return Reading(whole, Rung.LLM)
-    return _repaired(strip_thinking(text), names, finish_reason)
+    return _repaired(strip_thinking(text), names, form, finish_reason)
 
 
-def _constrained(text: str, names: Names) -> PlannerAnswer | None:
+def _constrained(text: str, names: Names, form: Form[A]) -> A | None:
     """The answer when the text is valid as it came: strict JSON, the schema, known names only."""
     try:
         plain = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
-        answer = PlannerAnswer.model_validate(plain)
+        answer = form.kind.model_validate(plain)
     except (ValueError, RecursionError, ValidationError):
         return None
-    nodes = {e.node for e in answer.replicas} | {r.node for r in answer.roles}
-    models = {m for e in answer.replicas for m in e.models}
-    if not answer.pairs() or not nodes <= set(names.nodes) or not models <= set(names.models):
-        return None
-    return answer
+    return answer if form.fits(answer, names) else None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -69,13 +91,13 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _repaired(text: str, names: Names, finish_reason: str) -> Reading:
+def _repaired(text: str, names: Names, form: Form[A], finish_reason: str) -> Reading[A]:
     if too_deep(text):
         return Reading(None, None, reason="the answer is nested too deeply")
-    good: list[tuple[PlannerAnswer, tuple[str, ...]]] = []
+    good: list[tuple[A, tuple[str, ...]]] = []
     reasons: list[str] = []
     for fragment in fragments(text):
-        outcome = _from_fragment(fragment, names)
+        outcome = _from_fragment(fragment, names, form)
         if isinstance(outcome, Cut):
             reasons.append(outcome.reason)
         elif outcome not in good:
@@ -90,10 +112,10 @@ def _repaired(text: str, names: Names, finish_reason: str) -> Reading:
     return Reading(None, None, reason="; ".join(reasons[:3]) or "the answer holds no JSON object")
 
 
-def _from_fragment(fragment: Fragment, names: Names) -> tuple[PlannerAnswer, tuple[str, ...]] | Cut:
+def _from_fragment(fragment: Fragment, names: Names, form: Form[A]) -> tuple[A, tuple[str, ...]] | Cut:
     lower = fragment.text.casefold()
-    if "replicas" not in lower and "node" not in lower:
-        return Cut("no object with a `replicas` list")
+    if not any(mark in lower for mark in form.marks):
+        return Cut(form.wanted)
     try:
         plain = json.loads(fragment.text)
     except (ValueError, RecursionError):
@@ -103,7 +125,7 @@ def _from_fragment(fragment: Fragment, names: Names) -> tuple[PlannerAnswer, tup
             plain = json_repair.loads(fragment.text, skip_json_loads=True)
         except Exception as error:  # a third-party parser fed with garbage: whatever it raises means "not JSON"
             return Cut(f"not JSON: {type(error).__name__}")
-    return shaped(plain, fragment.closed, names)
+    return form.shaped(plain, fragment.closed, names)
 
 
 def _implausible(text: str, nodes: int) -> bool:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
@@ -50,9 +47,6 @@ class Totals:
         )
 
 
-_here: ContextVar[list[Metered] | None] = ContextVar("edgewise_metered", default=None)
-
-
 class MeteredChat:
     """Implements ports.ChatModel over another one."""
 
@@ -82,19 +76,6 @@ class MeteredChat:
     def _note(self, call: Metered) -> None:
         self.totals.add(call)
         self._since.append(call)
-        if (mine := _here.get()) is not None:
-            mine.append(call)
-
-
-@contextmanager
-def metered() -> Iterator[list[Metered]]:
-    """The calls made in this block, by it or by tasks it starts."""
-    calls: list[Metered] = []
-    token = _here.set(calls)
-    try:
-        yield calls
-    finally:
-        _here.reset(token)
 
 
 def agent_of(key: str) -> str:

@@ -23,6 +23,7 @@ class Failure:
 
     message: str
     retry_after_s: float | None = None
+    asked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class RecordingChat:
         try:
             reply = await self._inner.ask(request, timeout_s)
         except ChatUnavailable as error:
-            await self._store(request, Call(failure=Failure(error.message, error.retry_after_s)))
+            await self._store(request, Call(failure=Failure(error.message, error.retry_after_s, error.asked)))
             raise
         await self._store(request, Call(reply=reply))
         return reply
@@ -99,7 +100,9 @@ class ReplayChat:
         if call.reply is not None:
             return call.reply
         failure = call.failure or Failure("the recorded call has no end")
-        raise ChatUnavailable(failure.message, where=str(path), retry_after_s=failure.retry_after_s)
+        raise ChatUnavailable(
+            failure.message, where=str(path), retry_after_s=failure.retry_after_s, asked=failure.asked
+        )
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -110,13 +113,18 @@ def _append(folder: Path, request: ChatRequest, call: Call) -> None:
     path = recording_path(folder, request)
     before = _read(path)
     recording = Recording(input_hash(request), request, (*(before.calls if before else ()), call))
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.stem}", suffix=".tmp")
+    write_atomically(path, to_json(recording))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Makes the folder where there is none. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(to_json(recording))
+            file.write(data)
         Path(temporary).replace(path)
-    except (OSError, ValueError):
+    except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
 

@@ -102,6 +102,7 @@ def cli() -> None:
 @click.option("--mode", type=click.Choice(["active", "advisory", "off"]), default="active", show_default=True)
 @click.option("--approve", is_flag=True, help="Ask a person (dashboard, control API) before replicas are moved.")
 @click.option("--llm", default="", help="OpenAI-compatible endpoint for the planner, ends in /v1.")
+@click.option("--intents", type=_PATH, help="The operator's intents (YAML); see edgewise intents check.")
 @click.option("--llm-timeout", default=10.0, show_default=True, help="Deadline of one planner call, s.")
 @click.option("--port", type=int, help="Gateway port; the control API takes the next. Default: free ones.")
 @click.option("--ui", is_flag=True, help="Open the dashboard beside it.")
@@ -129,6 +130,7 @@ def demo(**asked: Any) -> int:
         out=asked["out"],
         seed=asked["seed"],
         json=asked["json"],
+        intents=asked["intents"],
     )
     check(options)  # before the imports that take seconds
     from edgewise.compose.demo import run_demo
@@ -422,6 +424,85 @@ def ui(run: Path | None, api: str | None, port: int | None, json: bool) -> int:
 
 
 command(cli, "ui", "edgewise ui --run runs/first --port 8501")(ui)
+
+
+@click.argument("run", type=_PATH)
+@click.option("--slot", type=int, help="Only this slot.")
+def replay(run: Path, slot: int | None, json: bool) -> int:
+    """Make the recorded decisions of a run (or a capsule) again and compare; nothing is touched."""
+    from edgewise.compose.recorded import open_recorded
+    from edgewise.compose.replay import lines_of, remarks
+    from edgewise.compose.replay import replay as make_again
+
+    found = make_again(open_recorded(run), slot)
+    if json:
+        for line in remarks(found):
+            click.echo(line, err=True)
+        emit(found.as_dict())
+    else:
+        click.echo("\n".join(lines_of(found, str(run))))
+    return 1 if found.different else 0
+
+
+command(cli, "replay", "edgewise replay runs/first --json")(replay)
+
+
+@cli.group()
+def intents() -> None:
+    """What the operator wants and expects."""
+
+
+@click.argument("file", type=_PATH)
+@click.option("--scenario", help="Whose nodes and models it may name: a name or file. Default: the demo's.")
+def check_intents(file: Path, scenario: str | None, json: bool) -> int:
+    """Read a YAML file of intents and say back what it means, as if a run began now."""
+    from edgewise.compose import intents as files
+
+    found, moment = files.check_intents(file, scenario)
+    if json:
+        emit(files.as_documents(found, moment))
+    else:
+        files.print_intents(found, moment)
+    return 0
+
+
+command(intents, "check", "edgewise intents check examples/intents.yaml")(check_intents)
+
+
+@click.argument("urls", nargs=-1, metavar="URL...")
+@click.option("--duration", default=300.0, show_default=True, help="Seconds to look.")
+@click.option("--interval", default=2.0, show_default=True, help="Seconds between looks.")
+@click.option("--nodes", help="Nodes behind the URLs: a number, or a file. Default: each endpoint is one.")
+@click.option("--models", "models_file", type=_PATH, help="What the systems do not say of models (YAML).")
+@click.option("--out", type=_PATH, help="Folder of the results. Default: runs/shadow-<utc>.")
+@click.option("--from", "again", type=_PATH, help="Judge an earlier recording again, instead of looking.")
+@click.option("--seeds", default=8, show_default=True, help="Pairs of runs behind the interval.")
+@click.option("--seed", default=1, show_default=True, help="Of all that is drawn.")
+@click.option("--slot-s", type=float, help="Seconds between decisions of edgewise. Default: by the duration.")
+@click.option("--link-ms", default=1.0, show_default=True, help="Latency between nodes, one way.")
+def shadow(urls: tuple[str, ...], models_file: Path | None, json: bool, **asked: Any) -> int:
+    """Look at serving that exists, read-only, and say what edgewise would have done there."""
+    from edgewise.compose.shadow import ShadowOptions, print_shadow, run_shadow
+
+    options = ShadowOptions(
+        urls=urls,
+        duration_s=asked["duration"],
+        interval_s=asked["interval"],
+        nodes=asked["nodes"],
+        models=models_file,
+        out=asked["out"],
+        seeds=asked["seeds"],
+        seed=asked["seed"],
+        slot_s=asked["slot_s"],
+        link_ms=asked["link_ms"],
+        again=asked["again"],
+    )
+    document = run_shadow(options, lambda words: click.echo(words, err=True))
+    emit(document) if json else print_shadow(document)
+    return 0
+
+
+command(cli, "shadow", "edgewise shadow http://edge-1:8000 http://edge-2:8000 --duration 600")(shadow)
 
 
 def doctor(json: bool) -> int:

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         6, ge=0, description="Thrash budget: loads + unloads an epoch may ask for, in each cell of at most 50 nodes."
     )
 
+    # The operator's intents: what is announced of demand may not come.
+    announced_trust: float = Field(
+        0.8, ge=0, le=1, description="Probability with which announced demand is expected to come."
+    )
+
     # Telemetry: a figure older than this is not acted on; the last safe plan is held and the decision says so.
     scrape_s: float = Field(1.0, gt=0, description="Period of the embedded reader, s.")
     window_s: float = Field(20.0, gt=0, description="Window of demand and latency figures, s.")
@@ -102,8 +107,27 @@ class Settings(BaseSettings):
     llm_url: str = Field("", description="OpenAI-compatible base URL ending in /v1; empty: none.")
     llm_model: str = Field("", description="Model id; empty: the first of /models.")
     llm_api_key: str = Field("none", description="Key sent to the endpoint.")
-    llm_timeout_s: float = Field(10.0, gt=0, description="Deadline of one planner call, s.")
+    llm_timeout_s: float = Field(
+        10.0, gt=0, description="Deadline of one planner decision, all its calls and tools together, s."
+    )
     llm_max_tokens: int = Field(1024, ge=16, description="Longest answer, tokens.")
+    llm_temperature: float = Field(0.0, ge=0, le=2, description="Of the planner's answers.")
+    llm_max_calls: int = Field(
+        5, ge=1, description="Calls of one planner decision; 1: no tools, the answer is asked for at once."
+    )
+    llm_max_tool_calls: int = Field(8, ge=0, description="Tool calls answered in one planner decision.")
+    llm_budget_tokens: int = Field(
+        40_000, ge=1, description="Tokens of one planner decision after which only the final answer is asked for."
+    )
+    llm_lately_slots: int = Field(20, ge=0, description="Past slots the planner is told of, or may ask about.")
+    llm_same_demand: float = Field(
+        0.2, ge=0, description="Relative change of demand below which a situation counts as unchanged."
+    )
+    llm_unchanged_epochs: int = Field(
+        0,
+        ge=0,
+        description="Epochs an unchanged situation goes without a planner call; 0: at least one call in each.",
+    )
     llm_price_in: float = Field(0.0, ge=0, description="Price of a million tokens sent, in any currency.")
     llm_price_out: float = Field(0.0, ge=0, description="Price of a million tokens answered, in the same currency.")
     llm_budget_tokens_per_run: int = Field(

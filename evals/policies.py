@@ -15,6 +15,7 @@ import numpy as np
 from edgewise.control.rolling import product_rules
 from edgewise.control.seeds import generator
 from edgewise.domain.errors import BadInput
+from edgewise.domain.intent import Intent
 from edgewise.optimise.greedy import greedy_fill
 from edgewise.optimise.weights import size_weights
 from edgewise.policy import dispatch
@@ -163,10 +164,19 @@ def _marginal(s: Setting, eager: float) -> Prepared:
 
 
 def _edgewise(s: Setting, _: float) -> Prepared:
-    """The product's controller at the optimiser rung, with its marginal-cost dispatch."""
+    """The product's controller at the optimiser rung, with its marginal-cost dispatch; told what is announced."""
+    return _product(s, s.scenario.announcements)
+
+
+def _unannounced(s: Setting, _: float) -> Prepared:
+    """edgewise that nobody told: what an announcement is worth."""
+    return _product(s, ())
+
+
+def _product(s: Setting, intents: tuple[Intent, ...]) -> Prepared:
     chosen = settings_of(s)
     books = Books(s.arrivals.demand, chosen) if chosen.hindsight else None
-    return Prepared(product_rules(chosen, s.scenario.shedding), Product(s, chosen, books=books))
+    return Prepared(product_rules(chosen, s.scenario.shedding), Product(s, chosen, books=books, intents=intents))
 
 
 def _clairvoyant(s: Setting, _: float) -> Prepared:
@@ -213,6 +223,7 @@ TABLE: dict[str, Policy] = {
         Policy("slot-weights", _slot_weights),
         Policy("static-optimised", _static_optimised),
         Policy("edgewise", _edgewise),
+        Policy("edgewise-unannounced", _unannounced),
         Policy("clairvoyant", _clairvoyant, alternatives=("marginal", "static-optimised", "lew-lru", "dpp")),
     )
 }

@@ -17,6 +17,7 @@ from edgewise.control.decide import decide
 from edgewise.control.intake import take
 from edgewise.control.planning import epoch_plans
 from edgewise.domain.decision import Decision, Mode
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.settings import Settings, load_settings
 from edgewise.twin.plans import arrange
@@ -60,7 +61,7 @@ def clairvoyant_settings_of(where: Setting) -> Settings:
 class Product:
     """Decides each slot and plans each epoch, or when something urgent happens. clairvoyant: with the true future for
     forecast and draws: what will come counts as demand, and plans are scored by running the true world on. books:
-    keeps the hindsight ledger, and lets it act; None: none is kept."""
+    keeps the hindsight ledger, and lets it act; None: none is kept. intents: what the operator has announced."""
 
     where: Setting
     settings: Settings
@@ -68,6 +69,7 @@ class Product:
     carry: Carry = field(default_factory=Carry)
     decisions: list[Decision] = field(default_factory=list)
     books: Books | None = None
+    intents: tuple[Intent, ...] = ()
 
     def slot(self, twin: Twin, number: int) -> None:
         ahead_s = FORESIGHT_SLOTS * self.settings.slot_s if self.clairvoyant else 0.0
@@ -78,7 +80,7 @@ class Product:
         self.carry = take_result(self.carry, number, self.settings)
         if self.books is not None:
             self.carry = self.books.close(self.carry, observation.at_s, number)
-        job = take(ticket(self.carry, number, Mode.ACTIVE), observation)
+        job = take(ticket(self.carry, number, Mode.ACTIVE, intents=self.intents), observation)
         future = Foresight(twin, self.where) if self.clairvoyant else None
         decision = decide(job, self.settings, deploy, future)
         self.decisions.append(decision)

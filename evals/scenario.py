@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
+from edgewise.domain.intent import Intent
 from edgewise.domain.model import Task
 from evals.traces import DEFAULT_MODELS, ModelClass
 
@@ -270,7 +271,8 @@ Event = Annotated[
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A whole scenario. service: discipline inside one model's queue on a node; shedding: for every policy alike;
-    initial: models that stand on a node at the start; host_cores: cores that all nodes share, None: own ones."""
+    initial: models that stand on a node at the start; host_cores: cores that all nodes share, None: own ones.
+    announcements: intents that policies which can use them are told before the run."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
     name: Id
@@ -289,6 +291,7 @@ class Scenario:
     links: Links = field(default_factory=Links)
     initial: dict[str, tuple[str, ...]] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
+    announcements: tuple[Intent, ...] = ()
 
     def model(self, model_id: str) -> ModelEntry:
         return next(m for m in self.models if m.id == model_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,18 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from edgewise.control.intent_entries import Fault, Known, intents_of
 from edgewise.domain.errors import BadInput
+from edgewise.domain.intent import Intent
 from evals import scenario as s
 from evals.node_groups import compact, expand
 from evals.scenario import Scenario
 from evals.scenario_checks import Problem, problems
 from evals.sources import trace_source
 from evals.traces import nearest
+from evals.yaml_places import at, line, parse, read_text, without_empty
 
 SHIPPED = Path(__file__).parent / "scenarios"
-Loc = tuple[int | str, ...]
 
 _ADAPTER: TypeAdapter[Scenario] = TypeAdapter(Scenario)
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden")
@@ -40,21 +41,18 @@ def load_scenario(name: str | Path) -> Scenario:
     Raises BadInput (where = file:line) for everything that is not a valid scenario.
     """
     path = find_scenario(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput("not UTF-8 text", where=str(path), hint="save the scenario as UTF-8") from error
-    except OSError as error:
-        what = f"cannot read the scenario: {error.strerror or error}"
-        raise BadInput(what, where=str(path), hint="name a scenario file") from error
-    return parse_scenario(text, path)
+    return parse_scenario(read_text(path, "scenario"), path)
 
 
 def parse_scenario(text: str, path: Path) -> Scenario:
     """The scenario in `text`, read from `path` (for messages, and to find trace files)."""
-    root, plain = _yaml(text, path)
+    root, plain = parse(text, path, "scenario", "see evals/scenarios for examples")
+    if not isinstance(plain, dict):
+        raise BadInput("a scenario is a mapping of keys to values", where=line(root, (), path))
+    plain = without_empty(plain)
+    announced = plain.pop("announcements", [])
     try:
-        found = _ADAPTER.validate_python(_with_distributions(_without_empty(plain)))
+        found = _ADAPTER.validate_python(_with_distributions(plain))
     except ValidationError as error:
         # A misspelt key is also a missing one; the misspelling says more.
         found_errors = sorted(error.errors(), key=lambda e: e["type"] not in _UNKNOWN)
@@ -66,6 +64,7 @@ def parse_scenario(text: str, path: Path) -> Scenario:
         if loc[0] == "nodes" and len(loc) > 1 and isinstance(loc[1], int):
             loc = (loc[0], expanded.entries[loc[1]], *loc[2:])
         raise _refused(problem._replace(loc=loc), root, path)
+    found = replace(found, announcements=_announcements(announced, found, root, path))
     return _with_absolute_files(found, root, path)
 
 
@@ -90,61 +89,6 @@ def find_scenario(name: str | Path) -> Path:
     raise BadInput("no such scenario", where=str(name), hint=nearest(path.stem, shipped))
 
 
-def _yaml(text: str, path: Path) -> tuple[yaml.Node, Any]:
-    loader = yaml.SafeLoader(text)
-    try:
-        root = loader.get_single_node()
-        if root is None:
-            raise BadInput("the scenario is empty", where=f"{path}:1", hint="see evals/scenarios for examples")
-        _check_keys(root, path)
-        return root, loader.construct_document(root)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise BadInput(
-            f"not valid YAML: {error.problem or error}", where=where, hint="check the indentation"
-        ) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadInput(f"not valid YAML: {str(error).splitlines()[0]}", where=str(path)) from error
-    finally:
-        loader.dispose()
-
-
-def _check_keys(root: yaml.Node, path: Path) -> None:
-    """YAML takes the last of two equal keys without a word; and a key must be a name."""
-    if not isinstance(root, yaml.MappingNode):
-        raise BadInput("a scenario is a mapping of keys to values", where=f"{path}:{root.start_mark.line + 1}")
-    for mapping in _mappings(root, set()):
-        seen: set[Hashable] = set()
-        for key, _ in mapping.value:
-            where = f"{path}:{key.start_mark.line + 1}"
-            if not isinstance(key, yaml.ScalarNode):
-                raise BadInput("a key must be a name", where=where)
-            if key.value in seen:
-                raise BadInput(f"key {key.value!r} is there twice", where=where, hint="remove one")
-            seen.add(key.value)
-
-
-def _mappings(node: yaml.Node, above: set[int]) -> Iterator[yaml.MappingNode]:
-    if id(node) in above:
-        raise yaml.MarkedYAMLError(problem="an alias contains itself", problem_mark=node.start_mark)
-    inside = above | {id(node)}
-    if isinstance(node, yaml.MappingNode):
-        yield node
-        for _, value in node.value:
-            yield from _mappings(value, inside)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _mappings(value, inside)
-
-
-def _without_empty(value: Any) -> Any:
-    """A key without a value means its default. Keys become strings: `1: …` names what is called "1"."""
-    if isinstance(value, dict):
-        return {str(k): _without_empty(v) for k, v in value.items() if v is not None}
-    return [_without_empty(v) for v in value] if isinstance(value, list) else value
-
-
 def _with_distributions(plain: Any) -> Any:
     """`distribution` may stand beside service_s as well as in it."""
     models = plain.get("models") if isinstance(plain, dict) else None
@@ -156,7 +100,7 @@ def _with_distributions(plain: Any) -> Any:
 
 def _invalid(error: ErrorDetails, root: yaml.Node, path: Path) -> BadInput:
     loc = error["loc"]
-    node, trail = _at(root, loc)
+    node, trail = at(root, loc)
     where = f"{path}:{node.start_mark.line + 1}"
     if error["type"] in _UNKNOWN:
         parent = next((str(p) for p in reversed(loc[:-1]) if isinstance(p, str)), "")
@@ -170,27 +114,17 @@ def _invalid(error: ErrorDetails, root: yaml.Node, path: Path) -> BadInput:
     return BadInput(f"{name}: {message}", where=where, hint="evals/scenarios has examples")
 
 
+def _announcements(plain: Any, found: Scenario, root: yaml.Node, path: Path) -> tuple[Intent, ...]:
+    """A run in the twin has no local clock: times are its seconds."""
+    try:
+        return intents_of(plain, Known([m.id for m in found.models], [n.id for n in found.nodes]))
+    except Fault as fault:
+        problem = Problem(("announcements", *fault.loc), fault.message, fault.hint)
+        raise _refused(problem, root, path) from fault
+
+
 def _refused(problem: Problem, root: yaml.Node, path: Path) -> BadInput:
-    node, _ = _at(root, problem.loc)
-    return BadInput(problem.message, where=f"{path}:{node.start_mark.line + 1}", hint=problem.hint)
-
-
-def _at(root: yaml.Node, loc: Loc) -> tuple[yaml.Node, list[int | str]]:
-    """The node nearest to `loc` and the part of it that the file has. For a key that is there, its own mark."""
-    node, trail = root, list[int | str]()
-    mark: yaml.Node = root
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if pair is None:
-                continue  # the name of a variant, or a missing key
-            mark, node = pair
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            mark = node = node.value[part]
-        else:
-            continue
-        trail.append(part)
-    return mark, trail
+    return BadInput(problem.message, where=line(root, problem.loc, path), hint=problem.hint)
 
 
 def _with_absolute_files(found: Scenario, root: yaml.Node, path: Path) -> Scenario:

@@ -13,7 +13,7 @@ from edgewise.domain.records import PromptStatus
 from edgewise.twin.arrays import COMPLETED, DRAIN, EVENTS, LOAD, LOG_ROWS, READY_ROW, SHED, UNLOAD
 from edgewise.twin.run import Ended, Twin, run
 from evals.hindsight import Books
-from evals.policies import TABLE, policy_of
+from evals.policies import TABLE, Prepared, policy_of
 from evals.scenario import Scenario
 from evals.setting import Setting, setting
 from evals.tuning import knob_for
@@ -85,7 +85,11 @@ def simulate(scenario: Scenario, policy: str, seed: int | None = None) -> Simula
 
 def run_policy(where: Setting, policy: str, knob: float) -> Simulated:
     """Runs a policy with its knob in a setting."""
-    prepared = policy_of(policy).prepare(where, knob)
+    return run_prepared(where, policy, policy_of(policy).prepare(where, knob), knob)
+
+
+def run_prepared(where: Setting, policy: str, prepared: Prepared, knob: float = 1.0) -> Simulated:
+    """Runs what a policy is in a setting; `policy` is its name in the result."""
     twin = where.twin(prepared.rules)
     scenario = where.scenario
     ended = run(twin, prepared.controller, scenario.slot_s, GIVE_UP * scenario.duration_s)

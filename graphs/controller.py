@@ -37,8 +37,10 @@ from edgewise.control.state import Declined, EpochResult, Job, Ticket
 from edgewise.control.summaries import summarise
 from edgewise.domain.decision import Decision, Hindsight, Mode, Realised
 from edgewise.domain.errors import EdgewiseError
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
+from edgewise.domain.records import SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
@@ -47,7 +49,7 @@ from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
 from graphs.ports import Ports
-from graphs.state import dump, read
+from graphs.state import dump, read, stored_settings
 from graphs.tally import Tally
 
 _log = logging.getLogger(__name__)
@@ -96,6 +98,7 @@ class Controller:
         self._epoch: asyncio.Task[None] | None = None
         self._epoch_due = False
         self.latest = ControllerState(mode=mode)
+        self.intents: tuple[Intent, ...] = ()  # the operator's; replaced whole, counts from the next slot on
 
     @property
     def mode(self) -> Mode:
@@ -139,8 +142,10 @@ class Controller:
     async def run(self) -> None:
         """Slots at their cadence on the run clock until `stop`."""
         async with open_checkpoints(self._path) as saver:
-            graphs = _Graphs(self._doors, saver)
+            graphs = _Graphs(self._doors, saver, self._settings)
             await self._resume(graphs)
+            # Threads are never written twice: an epoch's number goes on where an earlier controller stopped.
+            self._carry = replace(self._carry, epochs=await graphs.resume())
             with contextlib.suppress(EdgewiseError):
                 await self.actuator.tick()
             acting = asyncio.create_task(self.actuator.run(), name="actuator")
@@ -178,7 +183,7 @@ class Controller:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
         rests, said = self._llm_rests(number)
-        start = ticket(self._carry, number, mode, (*notes, *said), rests)
+        start = ticket(self._carry, number, mode, (*notes, *said), self.intents, rests)
         try:
             job, decision = await self._decide(start, graphs)
         except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
@@ -267,8 +272,16 @@ class Controller:
             alive_before=tuple(n.id for n in job.observation.alive),
             asked=self._carry.asked,
             observation=job.observation,
+            lately=self._lately(),
+            last_asked=self._doors.last_asked,
+            intents=job.intents,
+            stood=self._carry.stood,
         )
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
+
+    def _lately(self) -> tuple[SlotSummary, ...]:
+        kept = self._settings.llm_lately_slots
+        return tuple(self._doors.slots)[-kept:] if kept and self._doors.ask_llm else ()
 
     async def _run_epoch(self, start: Ticket, graphs: _Graphs) -> None:
         try:
@@ -279,6 +292,9 @@ class Controller:
 
     async def _resume(self, graphs: _Graphs) -> None:
         """Go on where an earlier controller of this run stopped."""
+        with contextlib.suppress(EdgewiseError):
+            known = await self._ports.journal.recent_slots(self._settings.llm_lately_slots)
+            self._doors.slots.extend(s for s in known if s.at_s <= self._ports.clock.now_s())
         with contextlib.suppress(EdgewiseError):
             last = [d for d in await self._ports.journal.recent_decisions(1) if d.at_s <= self._ports.clock.now_s()]
             if last:
@@ -306,17 +322,22 @@ class Controller:
 class _Graphs:
     """The compiled graphs over one saver; a thread per decision."""
 
-    def __init__(self, doors: Doors, saver: AsyncSqliteSaver) -> None:
+    def __init__(self, doors: Doors, saver: AsyncSqliteSaver, settings: Settings) -> None:
+        self._settings = stored_settings(settings)
         self._slot = slot.build(doors).compile(checkpointer=saver, name="slot")
         self._epoch = epoch.build(doors).compile(checkpointer=saver, name="epoch")
         self._retention = Retention(saver)
+
+    async def resume(self) -> int:
+        """How many epochs earlier controllers of the run began."""
+        return max((_number(t) - 1 for t in await self._retention.resume() if t.startswith("e-")), default=0)
 
     async def slot(self, start: Ticket) -> tuple[Job, Decision, Decision | None]:
         """Job and decision; and where that is only what goes on while a person is asked, the decision asked for."""
         # 'exit' writes one checkpoint per decision: a third of the CPU of one per step, and a slot is short enough
         # to be decided again from its ticket.
-        config: Any = {"configurable": {"thread_id": start.decision_id}}
-        state = await self._slot.ainvoke({"ticket": dump(start)}, config, durability="exit")
+        config = await self._thread(start)
+        state = await self._slot.ainvoke(self._input(start), config, durability="exit")
         if state.get("__interrupt__"):
             return read(Job, state, "job"), read(Decision, state, "stand_in"), read(Decision, state, "decision")
         await self._retention.ended(start.decision_id)
@@ -337,11 +358,9 @@ class _Graphs:
 
     async def epoch(self, start: Ticket) -> Any:
         """Yields the epoch's result when the optimiser is done, and again when a language model added to it."""
-        config: Any = {"configurable": {"thread_id": start.decision_id}}
+        config = await self._thread(start)
         last = ""
-        async for update in self._epoch.astream(
-            {"ticket": dump(start)}, config, stream_mode="updates", durability="exit"
-        ):
+        async for update in self._epoch.astream(self._input(start), config, stream_mode="updates", durability="exit"):
             for change in update.values():
                 if change and "result" in change:
                     result = read(EpochResult, change, "result")
@@ -349,6 +368,13 @@ class _Graphs:
                         last = result.id
                         yield result
         await self._retention.ended(start.decision_id)
+
+    async def _thread(self, start: Ticket) -> Any:
+        await self._retention.begins(start.decision_id)
+        return {"configurable": {"thread_id": start.decision_id}}
+
+    def _input(self, start: Ticket) -> Any:
+        return {"ticket": dump(start), "settings": self._settings}
 
 
 def _number(decision_id: str) -> int:

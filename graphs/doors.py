@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 from agents import planner
-from agents.metered import metered
 from agents.proposal import Proposal
+from agents.toolbox import Toolbox, Tools
+from agents.unchanged import seen_now, unchanged
 from edgewise.control import intake
 from edgewise.control.actuator import Actuator
 from edgewise.control.reflect import due, outcome, realise
 from edgewise.control.situation import describe, situation
-from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.state import EpochResult, Job, LastAsked, Ticket
 from edgewise.control.summaries import ideals, summarise
 from edgewise.control.transitions import settle
 from edgewise.domain.decision import ApprovalState, Decision, Hindsight, LlmUse, Mode, Realised, Rung
@@ -45,6 +46,7 @@ class Doors:
         self.ask_llm = ports.chat is not None
         self.decisions: deque[Decision] = deque(maxlen=KEPT)
         self.slots: deque[SlotSummary] = deque(maxlen=KEPT)
+        self.last_asked: LastAsked | None = None
         self.measured: list[Decision] = []  # since the controller last took them
 
     async def observe(self, ticket: Ticket) -> Observation:
@@ -74,25 +76,26 @@ class Doors:
         return tuple(cases or ()), "; ".join(notes)
 
     async def propose(self, job: Job, result: EpochResult) -> Proposal:
-        """The planner's proposal beside the optimiser's plan; none without a language model, or while demoted."""
-        if self._ports.chat is None or not self.ask_llm:
+        """The planner's proposal beside the optimiser's plan; none without a language model, while demoted, or when
+        there is nothing new to ask."""
+        chat = self._ports.chat
+        if chat is None or not self.ask_llm:
             return Proposal(None, Rung.OPTIMISER, LlmUse(), "")
+        if why := unchanged(job, self.settings):
+            return Proposal(None, Rung.OPTIMISER, LlmUse(skipped=1), why)
         try:
-            with metered() as calls:
-                found = await planner.propose(
-                    job.observation,
-                    job.incumbent,
-                    result.plans[0].plan,
-                    job.cases,
-                    self._ports.chat,
-                    self.settings,
-                    f"{result.id}-l",
-                )
-            return replace(found, use=replace(found.use, cost=sum(c.cost for c in calls)))
+            tools: Tools = Toolbox(job, result, self.settings)
+            if self._ports.tools is not None:
+                tools = self._ports.tools(tools, job, result)
+            plan_id = f"{result.id}-l"
+            made = await planner.propose(job, result.plans[0].plan, chat, tools, self.settings, plan_id)
         except Exception as error:
             _log.exception("the planner failed")
             words = f"{type(error).__name__}: {error}"
             return Proposal(None, Rung.OPTIMISER, LlmUse(fallbacks=1, error=words), f"planner failed: {words}")
+        if made.plan is not None:
+            self.last_asked = seen_now(job, made.seconds)
+        return made
 
     async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
         """Hands the plan to the actuator, which publishes it at once; weights and shares are done when the routers

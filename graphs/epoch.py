@@ -14,6 +14,7 @@ from agents.proposal import Proposal
 from edgewise.control import intake
 from edgewise.control.planning import epoch_plans
 from edgewise.control.state import EpochResult, Job, Proposed, Ticket
+from edgewise.domain.decision import LlmUse
 from graphs.state import EpochState, Plain, dump, read
 from graphs.tools import GraphTools
 
@@ -61,9 +62,11 @@ class EpochNodes:
 
 def joined(result: EpochResult, proposal: Proposal) -> EpochResult:
     """The optimiser's result with what the language model added; itself when none was asked."""
-    if proposal.plan is None and proposal.use.calls == 0:
+    if proposal.plan is None and proposal.use == LlmUse():
         return result
     plans, notes = result.plans, result.notes
+    if proposal.use.calls and proposal.prompt:
+        notes = (*notes, f"language model: {proposal.prompt}")
     if proposal.plan is not None:
         plans = (*plans, Proposed("llm", proposal.plan, proposal.rung, proposal.note))
     elif proposal.note:

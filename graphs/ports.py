@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.tool_recordings import ToolsDoor
 from edgewise.control.ports import ChatModel, Clock, Cluster, History, Journal, Memory, Router, Telemetry
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
     """chat: None when no language model is configured. history: None where prompts are not recorded; then decisions
-    are judged by what was measured alone."""
+    are judged by what was measured alone. tools: wraps a planner's tools to record or replay their calls."""
 
     cluster: Cluster
     telemetry: Telemetry
@@ -20,3 +21,4 @@ class Ports:
     clock: Clock
     chat: ChatModel | None = None
     history: History | None = None
+    tools: ToolsDoor | None = None

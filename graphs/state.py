@@ -5,9 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Annotated, Any, TypedDict, TypeVar
 
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-
 from edgewise.domain.codec import from_plain, to_plain
+from edgewise.settings import Settings
 
 T = TypeVar("T")
 Plain = dict[str, Any]
@@ -15,9 +14,11 @@ Plain = dict[str, Any]
 
 class SlotState(TypedDict, total=False):
     """ticket: control.state.Ticket, the input. job, pool, decision: as in control.decide. orders, failures, notes:
-    joined over nodes and branches. stand_in: what the slot goes on by while `decision` waits for a person."""
+    joined over nodes and branches. stand_in: what the slot goes on by while `decision` waits for a person. settings:
+    those the decision was made with, for whoever makes it again."""
 
     ticket: Plain
+    settings: Plain
     job: Plain
     pool: Plain
     orders: Annotated[list[Plain], operator.add]
@@ -35,9 +36,11 @@ class DeployState(TypedDict):
 
 
 class EpochState(TypedDict, total=False):
-    """ticket: the slot's, with its observation. result: control.state.EpochResult, whole after `result`."""
+    """ticket: the slot's, with its observation. result: control.state.EpochResult, whole after `result`.
+    settings: as in SlotState."""
 
     ticket: Plain
+    settings: Plain
     job: Plain
     result: Plain
     notes: Annotated[list[str], operator.add]
@@ -54,6 +57,6 @@ def dump(value: Any) -> Plain:
     return plain
 
 
-def serializer() -> JsonPlusSerializer:
-    """Checkpoints hold plain values only; nothing else is let in when they are read."""
-    return JsonPlusSerializer(allowed_msgpack_modules=[])
+def stored_settings(settings: Settings) -> Plain:
+    """The settings as checkpoints keep them: without keys of language models."""
+    return settings.model_dump(mode="json", exclude={name for name in Settings.model_fields if "key" in name})

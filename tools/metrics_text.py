@@ -42,8 +42,8 @@ class Page(NamedTuple):
     bad_lines: int
 
 
-def parse_page(text: str) -> Page:
-    """The series named in NAMES. A line that cannot be read, and a value that is no finite number, is left out
+def parse_page(text: str, names: frozenset[str] = NAMES) -> Page:
+    """The series of these names. A line that cannot be read, and a value that is no finite number, is left out
     and counted: one bad line must not hide a node.
 
     prometheus_client's parser takes about 30 µs a line, so other lines never reach it, and the name and labels
@@ -52,7 +52,7 @@ def parse_page(text: str) -> Page:
     values: dict[Series, float] = {}
     bad_lines = 0
     for line in text.splitlines():
-        if line.partition("{")[0].partition(" ")[0] not in NAMES:
+        if line.partition("{")[0].partition(" ")[0] not in names:
             continue
         # Only labels can hold spaces or braces; what follows the last brace is the value and perhaps a time.
         head, brace, tail = line.rpartition("}")

@@ -25,7 +25,7 @@ class ControlConfig:
     gateways: base URLs of the routers; each must acknowledge a plan. settings: overrides of `edgewise.settings`.
     store_url: MongoDB URL, empty for none. prometheus_url: read telemetry there instead of scraping nodes and
     gateway. launcher: the parent restarts node processes when asked over the pipe. origin: `time.monotonic()` of
-    the run clock's zero; None starts it now.
+    the run clock's zero; None starts it now. intents: a YAML file of the operator's intents, empty for none.
     """
 
     world: World
@@ -41,3 +41,4 @@ class ControlConfig:
     host: str = "127.0.0.1"
     port: int = 0
     seed: int = 1
+    intents: str = ""

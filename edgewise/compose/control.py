@@ -20,8 +20,10 @@ import uvloop
 from agents.chat import OpenAIChat
 from agents.metered import Totals
 from agents.recordings import RecordingChat
+from agents.tool_recordings import recording
 from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
+from edgewise.compose.live_intents import LiveIntents
 from edgewise.compose.live_view import LiveView, Seen
 from edgewise.compose.paths import FIDELITY, default_folder
 from edgewise.compose.resume import facts_so_far, past_decisions
@@ -74,14 +76,9 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         parts = await _parts(config, settings, stack)
         view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
+        app = create_app(view, asking=parts.controller.asking, account=parts.account, intents=parts.intents)
         serving = asyncio.create_task(
-            serve(
-                create_app(view, asking=parts.controller.asking, account=parts.account),
-                config.host,
-                config.port,
-                lambda url: on_ready({"port": _port(url)}),
-                stop,
-            )
+            serve(app, config.host, config.port, lambda url: on_ready({"port": _port(url)}), stop)
         )
         deciding = asyncio.create_task(parts.controller.run())
         stopping = asyncio.create_task(stop.wait())
@@ -114,6 +111,7 @@ def _port(url: str) -> int:
 class _Parts:
     controller: Controller
     clock: RunClock
+    intents: LiveIntents
 
     def look(self) -> Seen:
         latest, actuator, now_s = self.controller.latest, self.controller.actuator, self.clock.now_s()
@@ -182,14 +180,17 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     memory = ChromaMemory(run / MEMORY)
     await memory.start()
     stack.push_async_callback(memory.aclose)
-    ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run), RunHistory(run))
+    tools = recording(run / RECORDINGS)
+    ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run), RunHistory(run), tools)
     if ports.chat is not None:
         stack.push_async_callback(ports.chat.aclose)
     await stack.enter_async_context(_nodes_kept_known(router, cluster.urls))
     run_id = f"{run.name}-{config.seed}"
     controller = Controller(ports, config.world, settings, config.mode, run / CHECKPOINTS, run_id)
     controller.actuator.facts = facts_so_far(run, config.world, clock.now_s())
-    return _Parts(controller, clock)
+    intents = LiveIntents(run, config.world, clock, settings, ports.chat, lambda x: setattr(controller, "intents", x))
+    intents.start(Path(config.intents) if config.intents else None)
+    return _Parts(controller, clock, intents)
 
 
 def _chat(settings: Settings, run: Path) -> ChatModel | None:

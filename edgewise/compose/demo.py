@@ -27,12 +27,14 @@ from edgewise.compose.demo_world import (
     settings_overrides,
     with_means,
 )
+from edgewise.compose.intents import moment_now, read_intents
 from edgewise.compose.local_parts import LocalParts
 from edgewise.compose.models import sources_for
 from edgewise.compose.options import HOST, DemoOptions, check, run_folder
 from edgewise.compose.replaying import Replaying, get_json
 from edgewise.compose.screen import Screen
 from edgewise.compose.summary import Extent, SentPrompt, add_rows, missing_rows, summarise
+from edgewise.control.intent_entries import Known
 from edgewise.domain.decision import Mode
 from edgewise.domain.errors import BadInput, EdgewiseError, LoadFailed, RunFailed, SetupError
 from edgewise.domain.model import ModelSpec
@@ -57,6 +59,9 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     every way out."""
     check(options)
     world = make_world(options, catalogue(options.models), node_speed(options.nodes, host_cores()))
+    if options.intents is not None:  # a mistake in it is found before anything starts
+        names = [m.id for m in world.models], [n.id for n in world.nodes]
+        read_intents(options.intents, Known(*names, moment_now()))
     if options.trace is not None:
         plan_workload(options, world)  # a bad row is found before anything starts
     sources = sources_for(options.models, world.models)
@@ -200,6 +205,7 @@ class Demo:
             host=HOST,
             port=self.options.port + 1 if self.options.port else 0,
             seed=self.options.seed,
+            intents=str(self.options.intents.resolve()) if self.options.intents else "",
         )
 
     async def _placed(self, control_url: str) -> None:

@@ -24,7 +24,8 @@ from evals.suite.variants import alphas
 from evals.suite.words import overview
 
 SEEDS = 5
-NOT_BY_DEFAULT = frozenset({"edgewise-llm"})  # needs a language model
+# One needs a language model, the other differs from edgewise only where something is announced.
+NOT_BY_DEFAULT = frozenset({"edgewise-llm", "edgewise-unannounced"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class DemoOptions:
     out: Path | None = None
     seed: int = 1
     json: bool = False
+    intents: Path | None = None
 
     def budget_gib(self, index: int) -> float:
         budgets = _BUDGETS_GIB.get(self.nodes, _USUAL_BUDGETS_GIB)

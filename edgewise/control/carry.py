@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from edgewise.control.announced import standing
 from edgewise.control.decide import asked
 from edgewise.control.forecast import Track
 from edgewise.control.intake import URGENT
@@ -16,6 +17,7 @@ from edgewise.control.spending import Spent, exhausted
 from edgewise.control.state import Declined, EpochResult, Job, Proposed, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Decision, Mode
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, ReplicaGoal, Source
 from edgewise.settings import Settings
@@ -26,7 +28,7 @@ KEPT_NOES = 100  # slots
 # when the planner last looked, and by at least this much.
 TROUBLE_TIMES, TROUBLE_LEAST = 2.0, 0.25
 USED_TO = 0.2
-LIFTS_BUDGET = frozenset({"demand-shift", "node-loss", "slow-node", "waiting-without-replica"})
+LIFTS_BUDGET = frozenset({"demand-shift", "intent", "node-loss", "slow-node", "waiting-without-replica"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Carry:
     finished: the newest epoch result; result: the one slots take now. decisions, epochs: how many were started.
     rests_until: epoch up to which a demoted language model is not asked, and rests_why; spent: on it so far. calm:
     the incumbent's predicted objective in quiet times. ledger: predicted and realised gains of past decisions. back:
-    a placement to go back to, offered to the gate up to slot back_until. declined: placements a person said no to."""
+    a placement to go back to, offered to the gate up to slot back_until. declined: placements a person said no to.
+    stood: what intents did at the last slot, in words."""
 
     plan: Plan | None = None
     track: Track = field(default_factory=Track)
@@ -57,6 +60,7 @@ class Carry:
     back_until: int = -1
     residuals: Residuals = field(default_factory=Residuals)
     declined: tuple[Declined, ...] = ()
+    stood: tuple[str, ...] = ()
 
     def demoted(self, epoch: int) -> bool:
         return epoch < self.rests_until
@@ -90,7 +94,14 @@ def resting(carry: Carry, epoch: int, now_s: float, settings: Settings) -> str:
     return exhausted(carry.spent, now_s, settings)
 
 
-def ticket(carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = (), llm_rests: str = "") -> Ticket:
+def ticket(
+    carry: Carry,
+    slot: int,
+    mode: Mode,
+    notes: tuple[str, ...] = (),
+    intents: tuple[Intent, ...] = (),
+    llm_rests: str = "",
+) -> Ticket:
     """The next slot's ticket. Call after `take_result`. llm_rests: as `resting` says."""
     return Ticket(
         decision_id=f"d-{carry.decisions:06d}",
@@ -108,6 +119,8 @@ def ticket(carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = (), llm
         residuals=carry.residuals,
         declined=tuple(d for d in carry.declined if d.until >= slot),
         llm_rests=llm_rests,
+        intents=intents,
+        stood=carry.stood,
     )
 
 
@@ -115,7 +128,8 @@ def after(carry: Carry, job: Job, decision: Decision | None, hindsight: bool = T
     """The carry after a slot. Only an active decision changes the plan in effect. hindsight: False where nobody looks
     back; then the language model is judged by predictions."""
     alive = tuple(n.id for n in job.observation.alive) or carry.alive
-    carry = replace(carry, track=job.track, alive=alive, residuals=job.residuals)
+    stood = standing(job.intents, job.track, job.observation) if job.intents else ()
+    carry = replace(carry, track=job.track, alive=alive, residuals=job.residuals, stood=stood)
     if decision is None:
         return carry
     carry = replace(carry, decisions=carry.decisions + 1, taken=decision.epoch_result or carry.taken)

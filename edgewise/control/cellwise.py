@@ -163,9 +163,17 @@ def _observations(o: Observation, named: dict[str, int], part: Floats) -> list[O
 def _outlook(seen: Observation, whole: Outlook, part: Floats, access: Ints) -> Outlook:
     """The cell's outlook: its part of each kind's demand, entering at its own nodes as it does there."""
     f = whole.forecast
-    p = replace(problem(seen, whole.problem.prices), burst=whole.problem.burst, ideal=whole.problem.ideal)
+    p = replace(
+        problem(seen, whole.problem.prices),
+        burst=whole.problem.burst,
+        ideal=whole.problem.ideal,
+        weight=whole.problem.weight,
+        longest=whole.problem.longest,
+    )
+    coming = tuple(replace(c, times=c.times[access]) for c in f.coming)
     mean = f.mean[access]
     sums = mean.sum(axis=0)
-    mean = np.where(sums > 0, mean / np.where(sums > 0, sums, 1.0), 1 / max(1, len(access))) * whole.rates * part
-    trust = f.counts.sum(axis=0) / np.maximum(whole.rates, 1e-12)
-    return Outlook(p, Forecast(mean, f.shape, mean * trust, f.bursts))
+    now = np.asarray(f.mean.sum(axis=0))
+    mean = np.where(sums > 0, mean / np.where(sums > 0, sums, 1.0), 1 / max(1, len(access))) * now * part
+    trust = f.counts.sum(axis=0) / np.maximum(now, 1e-12)
+    return Outlook(p, Forecast(mean, f.shape, mean * trust, f.bursts, coming))

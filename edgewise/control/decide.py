@@ -14,6 +14,7 @@ from edgewise.control.gate import Ruling, judge
 from edgewise.control.grouping import by_node
 from edgewise.control.guard import project, violations
 from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
+from edgewise.control.intents import aims, pins_of
 from edgewise.control.outlook import Outlook, lease, outlook
 from edgewise.control.planning import first_fill, from_case, optimise, rehearse, schedule, worth
 from edgewise.control.state import Future, Job, NodeBrief, NodeOrder, Proposed
@@ -62,10 +63,11 @@ def propose(job: Job, settings: Settings, future: Future | None = None) -> Pool:
         return _first(job, settings)
     if hold := stale_cluster(o, settings.stale_after_s):
         return Pool(_renewed(job.incumbent, job, settings), hold=hold)
-    mended = project(job.incumbent, o, job.incumbent, settings, job.asked)
+    pins = pins_of(job.incumbent, job.intents, o)
+    mended = project(job.incumbent, o, job.incumbent, settings, job.asked, pins=pins)
     restored = _restored(job, mended.plan)
-    plan = mended.plan
-    if restored or plan.replicas != job.incumbent.replicas:
+    plan = _with_floors(mended.plan, job)
+    if restored or plan.replicas != job.incumbent.replicas or plan.shares != mended.plan.shares:
         plan = replace(plan, id=_plan_id(job, "m"), source=Source.INCUMBENT, reason=restored or plan.reason)
     incumbent = replace(_renewed(plan, job, settings), note="; ".join(mended.notes))
     hold = stale_telemetry(o, settings.stale_after_s)
@@ -76,7 +78,7 @@ def propose(job: Job, settings: Settings, future: Future | None = None) -> Pool:
     # The planner in the background answers a slot later, which is long when demand has turned: the optimiser's part
     # of its answer, and a case that went well, are given at once.
     if o.trigger in URGENT and o.trigger != "epoch":
-        found = optimise(o, job.track, plan, settings, _plan_id(job, "u"), job.asked, future)
+        found = optimise(o, job.track, plan, settings, _plan_id(job, "u"), job.asked, future, job.intents)
         offered.append(Proposed("optimiser", replace(found, reason=f"placement search after {o.trigger}")))
         if (case := worth(job.cases)) is not None:
             offered.append(from_case(case, o, settings))
@@ -92,14 +94,16 @@ def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
     the replicas of one before it adds nothing and is left out; a language model's is kept for the record."""
     if not pool.challengers:
         return pool
-    ahead = outlook(job.observation, job.track, settings)
+    ahead = outlook(job.observation, job.track, settings, intents=job.intents)
+    pins, floors = pins_of(job.incumbent, job.intents, job.observation), aims(job.intents, job.observation).floors
     seen: dict[frozenset[object], Proposed] = {}
     ready: list[Proposed] = []
     same: list[Same] = []
     for p in pool.challengers:
         # The optimiser's weights are sound, and `schedule` makes new ones; others' may be worth a note.
         own = p.source == "optimiser"
-        feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked, replicas_only=own)
+        kept = (*pins, *p.plan.pins)
+        feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked, replicas_only=own, pins=kept)
         key = frozenset(feasible.plan.replicas)
         note = "; ".join(filter(None, (p.note, *feasible.notes)))
         if key in seen:
@@ -110,7 +114,7 @@ def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
             continue
         seen[key] = p
         plan = schedule(feasible.plan, ahead, job.observation, settings, job.decision_id)
-        plan = floored(plan, settings.floor_share)
+        plan = floored(plan, settings.floor_share, (*floors, *plan.floors))
         ready.append(replace(p, plan=plan, note=note))
     return replace(pool, challengers=tuple(ready), same=tuple(same))
 
@@ -157,7 +161,7 @@ def rule(
         return hold(job, pool.hold, settings, pool.incumbent.plan)
     if pool.hold or job.incumbent is None:
         return _only(job, pool, orders)
-    ahead = outlook(job.observation, job.track, settings, future=future)
+    ahead = outlook(job.observation, job.track, settings, future=future, intents=job.intents)
     challengers = tuple(obey(p, orders, job, ahead, settings) for p in pool.challengers)
     ruling = judge(
         pool.incumbent,
@@ -224,15 +228,22 @@ def _first(job: Job, settings: Settings) -> Pool:
     if hold := stale_cluster(o, settings.stale_after_s):
         empty = Plan(plan_id, Source.OPTIMISER, *lease(o, settings), replicas=())
         return Pool(Proposed("optimiser", empty), hold=hold)
-    filled = project(first_fill(o, job.track, settings, plan_id), o, None, settings)
-    plan = schedule(filled.plan, outlook(o, job.track, settings, free=True), o, settings, job.decision_id)
-    plan = floored(plan, settings.floor_share)
+    filled = project(first_fill(o, job.track, settings, plan_id, job.intents), o, None, settings,
+                     pins=pins_of(None, job.intents, o))  # fmt: skip
+    ahead = outlook(o, job.track, settings, free=True, intents=job.intents)
+    plan = schedule(filled.plan, ahead, o, settings, job.decision_id)
+    plan = floored(plan, settings.floor_share, aims(job.intents, o).floors)
     return Pool(Proposed("optimiser", replace(plan, reason="first fill"), note="; ".join(filled.notes)))
 
 
 def _renewed(plan: Plan, job: Job, settings: Settings) -> Proposed:
     made = lease(job.observation, settings)
     return Proposed("incumbent", replace(plan, made_at_s=made[0], expires_s=made[1]))
+
+
+def _with_floors(plan: Plan, job: Job) -> Plan:
+    """The plan with the floors of intents and its own: what an operator or a plan is sure of waits for no gate."""
+    return floored(plan, 0.0, (*aims(job.intents, job.observation).floors, *plan.floors))
 
 
 def _restored(job: Job, mended: Plan) -> str:

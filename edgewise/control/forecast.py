@@ -10,6 +10,7 @@ known from a finite count), widened by the measured dispersion and by what deman
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,23 +70,61 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What was usual, per second, before an intent's announced demand (access_node ANY: of all together)."""
+
+    intent: str
+    model: str
+    access_node: str
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Track:
     """The state a forecast carries from slot to slot; small, plain, stored with the decision."""
 
     at_s: float = -1.0
     levels: tuple[Level, ...] = ()
     spreads: tuple[Spread, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+
+# What becomes of a draw's demand: (seconds from now, factors [a, m] of its rates from then on), by time.
+Path = tuple[tuple[float, Floats], ...]
+
+
+@dataclass(frozen=True)
+class Coming:
+    """Announced demand. in_s: seconds from now (negative: late); times [a, m]: factors of the mean rates from then
+    on, NaN where nothing is said; trust: probability that it comes. time_error_s: σ; rate_error: σ of the logarithm
+    of the rate."""
+
+    in_s: float
+    times: Floats
+    trust: float
+    time_error_s: float
+    rate_error: float
 
 
 @dataclass(frozen=True)
 class Forecast:
     """mean[a, m]: expected rates per second; shape[m]: gamma shape of a kind's total rate (its relative error is
-    1/√shape); counts[a, m]: arrivals the split over access nodes rests on. bursts[m]: index of dispersion."""
+    1/√shape); counts[a, m]: arrivals the split over access nodes rests on. bursts[m]: index of dispersion. coming:
+    what is announced, by time."""
 
     mean: Floats
     shape: Floats
     counts: Floats
     bursts: Floats
+    coming: tuple[Coming, ...] = ()
+
+    def expected(self, horizon_s: float) -> Floats:
+        """Mean rates [a, m] over a horizon, announced demand as far as it is believed."""
+        mean = self.mean
+        for c in self.coming:
+            part = c.trust * min(1.0, max(0.0, 1 - c.in_s / horizon_s))
+            mean = mean + np.where(np.isnan(c.times), 0.0, part * (c.times - 1.0)) * self.mean
+        return np.asarray(np.maximum(mean, 0.0))
 
 
 def shift(track: Track, observation: Observation) -> str:
@@ -143,7 +182,7 @@ def follow(track: Track, observation: Observation) -> Track:
             spread, usual_s = Spread(model), window_s
         spread = replace(spread, usual_s=usual_s)
         spreads.append(replace(spread, seen_s=window_s / 2) if shifted or not track.levels else spread)
-    return Track(at_s, tuple(levels), tuple(spreads))
+    return Track(at_s, tuple(levels), tuple(spreads), track.marks)
 
 
 def forecast(track: Track, p: Problem, window_s: float) -> Forecast:
@@ -180,6 +219,22 @@ def draws(f: Forecast, rng: np.random.Generator, count: int) -> Floats:
     total = rng.gamma(f.shape, totals / f.shape, size=(count, f.shape.size))
     split = rng.gamma(f.counts + 0.5, size=(count, *f.counts.shape))
     return np.asarray(total[:, None, :] * split / split.sum(axis=1, keepdims=True))
+
+
+def stretches(rates: Floats, path: Path, horizon_s: float) -> list[tuple[float, float, Floats]]:
+    """A draw's demand as (from, until, rates [a, m]) over the horizon."""
+    starts = [0.0, *(min(s, horizon_s) for s, _ in path)]
+    ends = [*starts[1:], horizon_s]
+    levels = [rates, *(rates * times for _, times in path)]
+    return [(a, b, x) for a, b, x in zip(starts, ends, levels, strict=True) if b > a or not path]
+
+
+def averaged(rates: Floats, paths: Sequence[Path], horizon_s: float) -> Floats:
+    """rates[k, a, m] over the horizon of draws that go these ways."""
+    rows = []
+    for rate, path in zip(rates, paths, strict=True):
+        rows.append(sum(((b - a) / horizon_s * x for a, b, x in stretches(rate, path, horizon_s)), 0.0 * rate))
+    return np.array(rows)
 
 
 def _counts(observation: Observation) -> tuple[float, dict[tuple[str, str], int]]:

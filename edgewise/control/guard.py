@@ -3,11 +3,13 @@
 Feasible: known names on alive nodes, memory respected, every model standing somewhere if that is possible at all,
 weights and shares finite and summing to 1. Prudent: nothing that loads is evicted, nothing fresh or with prompts
 queued unless a kind would otherwise stand nowhere or its memory is wanted, no more changes than the thrash budget.
+Pinned replicas are kept or added before all others, whatever the budget; a pin that cannot be is dropped, and noted.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edgewise.control.room import EPS, Filled, Place, Room, room
@@ -39,22 +41,26 @@ def project(
     asked: int = 0,
     *,
     replicas_only: bool = False,
+    pins: Sequence[ReplicaGoal] = (),
 ) -> Projection:
     """The nearest feasible plan. incumbent: what changes are counted from (None: everything may change).
     asked: loads and drops already asked for in this epoch. Projecting a projection changes nothing.
-    replicas_only: without routes and shares, for a caller that makes its own."""
+    replicas_only: without routes and shares, for a caller that makes its own. pins: replicas that must stand."""
     where = room(observation, settings)
     notes: list[str] = []
-    wanted = _known(plan, where, notes)
+    known = _known(plan, where, notes)
     base = None if incumbent is None else _known(incumbent, where, [])
     left = budget(settings, len(observation.node_specs), asked)
-    for _ in range(ROUNDS):
-        before = wanted
-        wanted = _cover(_stand(wanted, where, base, notes), where, notes)
-        if base is not None:
-            wanted = within_budget(wanted, base, where, left, notes)
-        if wanted == before:
+    pinned = _pinned(pins, where, notes)
+    wanted, said = _settled(known, where, base, left, pinned)
+    # A pin must not cost a kind its last place: the last pins go first.
+    for k in range(len(pinned) - 1, -1, -1):
+        if not (missing := _missing(wanted, where)):
             break
+        found, words = _settled(known, where, base, left, pinned[:k])
+        if len(_missing(found, where)) < len(missing):
+            wanted, said = found, [*words, *(_unpinned(p, "a kind would stand nowhere") for p in pinned[k:])]
+    notes += said
     feasible = replace(
         plan,
         replicas=tuple(ReplicaGoal(n, m) for n, m in sorted(wanted, key=where.rank)),
@@ -65,6 +71,47 @@ def project(
     )
     changed = len(wanted ^ base) if base is not None else 0
     return Projection(feasible, tuple(dict.fromkeys(notes)), changed)
+
+
+def _settled(
+    wanted: frozenset[Place], where: Room, base: frozenset[Place] | None, left: int, pinned: Sequence[Place]
+) -> tuple[frozenset[Place], list[str]]:
+    """(the nearest feasible places, what was changed): memory, cover and budget in turn until nothing moves."""
+    notes: list[str] = []
+    fixed = frozenset(pinned)
+    for _ in range(ROUNDS):
+        before = wanted
+        wanted = _cover(_stand(wanted | fixed, where, base, notes, fixed), where, notes, fixed)
+        if base is not None:
+            wanted = within_budget(wanted, base | fixed, where, left, notes)
+        if wanted == before:
+            break
+    return wanted, notes
+
+
+def _pinned(pins: Sequence[ReplicaGoal], where: Room, notes: list[str]) -> tuple[Place, ...]:
+    """The pins that memory has room for beside what loads, in their order."""
+    out = where.filled(where.loading)
+    kept: list[Place] = []
+    for pin in dict.fromkeys((p.node, p.model) for p in pins):
+        if not _names(*pin, where):
+            notes.append(_unpinned(pin, "no such model, or no such node alive"))
+        elif where.state.get(pin) is ReplicaState.FAILED:
+            notes.append(_unpinned(pin, "its load failed there"))
+        elif not out.fits(pin):
+            notes.append(_unpinned(pin, "no memory for it"))
+        else:
+            out.add(pin)
+            kept.append(pin)
+    return tuple(kept)
+
+
+def _unpinned(pin: Place, why: str) -> str:
+    return f"dropped the pin of {pin[1]} on {pin[0]}: {why}"
+
+
+def _missing(places: frozenset[Place], where: Room) -> set[str]:
+    return set(where.need) - {model for _, model in places}
 
 
 def violations(plan: Plan, observation: Observation, settings: Settings) -> tuple[str, ...]:
@@ -99,11 +146,15 @@ def _known(plan: Plan, where: Room, notes: list[str]) -> frozenset[Place]:
 
 
 def _stand(
-    wanted: frozenset[Place], where: Room, base: frozenset[Place] | None, notes: list[str]
+    wanted: frozenset[Place],
+    where: Room,
+    base: frozenset[Place] | None,
+    notes: list[str],
+    pinned: frozenset[Place],
 ) -> frozenset[Place]:
-    """What may stand: what loads first, then what is fresh, then what is there already, then what is new, as far
-    as memory goes; at last what has prompts queued and is in nobody's way."""
-    out = where.filled(where.loading)
+    """What may stand: what loads first, then what is pinned, then what is fresh, then what is there already, then
+    what is new, as far as memory goes; at last what has prompts queued and is in nobody's way."""
+    out = where.filled(where.loading | pinned if pinned else where.loading)
     fresh = where.fresh if base is None else where.fresh & base
     there = {p for p, s in where.state.items() if s is ReplicaState.READY}
     for group in (fresh, wanted & there, wanted - there):
@@ -123,7 +174,7 @@ def _stand(
     return frozenset(out)
 
 
-def _cover(places: frozenset[Place], where: Room, notes: list[str]) -> frozenset[Place]:
+def _cover(places: frozenset[Place], where: Room, notes: list[str], pinned: frozenset[Place]) -> frozenset[Place]:
     """A replica for each model that has none, largest first: where it fits, else in place of replicas of models
     that have others."""
     out = where.filled(places)
@@ -132,7 +183,7 @@ def _cover(places: frozenset[Place], where: Room, notes: list[str]) -> frozenset
             continue
         options = []
         for node in where.budget:
-            gone = _make_room(out, (node, model), where)
+            gone = _make_room(out, (node, model), where, pinned)
             if gone is not None:
                 state = where.state.get((node, model), ReplicaState.ABSENT)
                 failed, there = state is ReplicaState.FAILED, state is ReplicaState.READY
@@ -150,7 +201,7 @@ def _cover(places: frozenset[Place], where: Room, notes: list[str]) -> frozenset
     return frozenset(out)
 
 
-def _make_room(places: Filled, place: Place, where: Room) -> tuple[Place, ...] | None:
+def _make_room(places: Filled, place: Place, where: Room, pinned: frozenset[Place]) -> tuple[Place, ...] | None:
     """Which replicas to evict so that `place` fits: the fewest that have another of their model, large ones first,
     fresh ones last; None when it cannot."""
     node, model = place
@@ -159,7 +210,7 @@ def _make_room(places: Filled, place: Place, where: Room) -> tuple[Place, ...] |
     left = where.budget[node] - places.used(node)
     gone: list[Place] = []
     others = sorted(
-        (p for p in places.on(node) if p not in where.loading and p != place),
+        (p for p in places.on(node) if p not in where.loading and p not in pinned and p != place),
         key=lambda p: (p in where.fresh, -where.need[p[1]], where.rank(p)),
     )
     for other in others:

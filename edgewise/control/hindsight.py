@@ -39,7 +39,7 @@ def weighed(decision: Decision) -> bool:
 def horizon_s(job: Job, settings: Settings) -> float:
     """Seconds of demand the gate predicted for: an epoch, or longer where prompts take long. Hindsight looks at as
     many: a shorter look would count the price of a move and not what it brought."""
-    return outlook(job.observation, job.track, settings).rollout_horizon
+    return outlook(job.observation, job.track, settings, intents=job.intents).rollout_horizon
 
 
 def candidates_of(decision: Decision) -> tuple[Candidate, ...]:
@@ -65,7 +65,7 @@ def look_back(job: Job, decision: Decision, came: Demand, span_s: float, setting
         return None
     stage = scene(job.observation)
     draws = _draws(stage, job.observation, came, decision.id)
-    problem = outlook(job.observation, job.track, settings).problem
+    problem = outlook(job.observation, job.track, settings, intents=job.intents).problem
     found = rolling(stage, problem, draws, product_rules(settings), span_s)([c.plan for c in candidates])
     return Hindsight(span_s, len(came.at_s), _replayed(candidates, np.asarray(found)))
 

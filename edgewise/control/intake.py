@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from edgewise.control.announced import marked, standing
 from edgewise.control.forecast import Track, follow, shift
 from edgewise.control.residual import corrected, corrections, follow_services, news, words
 from edgewise.control.state import Job, Ticket
@@ -14,7 +15,9 @@ from edgewise.domain.plan import Plan
 from edgewise.domain.world import World
 
 # Triggers that start the planner at once instead of at its cadence.
-URGENT = frozenset({"epoch", "demand-shift", "node-loss", "node-return", "slow-node", "waiting-without-replica"})
+URGENT = frozenset(
+    {"epoch", "demand-shift", "intent", "node-loss", "node-return", "slow-node", "waiting-without-replica"}
+)
 
 
 def no_cluster(at_s: float) -> ClusterFacts:
@@ -62,14 +65,16 @@ def take(ticket: Ticket, observation: Observation) -> Job:
     found = corrections(residuals, observation)
     told = news(corrections(ticket.residuals, observation), found)
     observation = corrected(observation, found)
-    why, said = trigger(observation, ticket.track, ticket.incumbent, ticket.alive_before, told)
+    track = marked(follow(ticket.track, observation), ticket.intents, observation)
+    meant = _news(ticket.stood, standing(ticket.intents, track, observation))
+    why, said = trigger(observation, ticket.track, ticket.incumbent, ticket.alive_before, told, meant)
     if observation.trigger not in ("slot", why):
         why, said = observation.trigger, ""  # replayed, or an operator's intent
     return Job(
         decision_id=ticket.decision_id,
         observation=replace(observation, trigger=why),
         incumbent=ticket.incumbent,
-        track=follow(ticket.track, observation),
+        track=track,
         mode=ticket.mode,
         result=ticket.result,
         result_new=ticket.result_new,
@@ -79,16 +84,23 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         trust=ticket.trust,
         residuals=residuals,
         intents=ticket.intents,
+        lately=ticket.lately,
+        last_asked=ticket.last_asked,
         declined=ticket.declined,
         llm_rests=ticket.llm_rests,
     )
 
 
 def trigger(
-    observation: Observation, track: Track, incumbent: Plan | None, alive_before: Collection[str], slow: str = ""
+    observation: Observation,
+    track: Track,
+    incumbent: Plan | None,
+    alive_before: Collection[str],
+    slow: str = "",
+    meant: str = "",
 ) -> tuple[str, str]:
     """Why this slot matters, and in words; the most urgent reason wins. track: as it was before this observation.
-    slow: news of nodes that are not as fast as believed, in words."""
+    slow: news of nodes that are not as fast as believed, in words. meant: news of intents."""
     if incumbent is None:
         return "first", "no plan yet"
     alive = {n.id for n in observation.alive}
@@ -100,11 +112,20 @@ def trigger(
         return "slow-node", slow
     if moved := shift(track, observation):
         return "demand-shift", moved
+    if meant:
+        return "intent", meant
     if back := sorted(alive - set(alive_before)):
         return "node-return", f"{', '.join(back)} is there again"
     if observation.slot % observation.epoch_slots == 0:
         return "epoch", ""
     return "slot", ""
+
+
+def _news(before: Sequence[str], now: Sequence[str]) -> str:
+    """What has changed about intents, in words."""
+    gone = [f"no longer: {x}" for x in before if x not in now]
+    # One that draws near says so anew; that the old words are gone is no news then.
+    return "; ".join([x for x in now if x not in before] or gone)
 
 
 def stranded_models(observation: Observation) -> tuple[str, ...]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgewise.control.forecast import Forecast, Track, draws, forecast
+from edgewise.control.announced import expecting, paths
+from edgewise.control.forecast import Forecast, Track, averaged, draws, forecast
+from edgewise.control.intents import aimed, aims
 from edgewise.control.memo import Last
 from edgewise.control.rolling import demand_draws, product_rules, rolling, scene
 from edgewise.control.seeds import generator
 from edgewise.control.state import Future
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.optimise.estimate import Evaluate, Score, evaluator, scorer
 from edgewise.optimise.problem import Floats, Prices, Problem, problem
@@ -32,7 +35,7 @@ class Outlook:
 
     @property
     def rates(self) -> Floats:
-        return np.asarray(self.forecast.mean.sum(axis=0))
+        return np.asarray(self.forecast.expected(self.problem.horizon).sum(axis=0))
 
     @property
     def rollout_horizon(self) -> float:
@@ -48,12 +51,18 @@ class Outlook:
 
     def evaluate(self, settings: Settings, *names: str, count: int | None = None) -> Evaluate:
         """Objectives by the estimate on demand draws that depend on `names` alone; as many as the gate takes."""
-        return evaluator(self.problem, draws(self.forecast, generator(*names), count or settings.gate_draws))
+        return evaluator(self.problem, self._draws(generator(*names), count or settings.gate_draws))
 
     def score(self, count: int, *names: str, power: float = 1.0) -> Score:
         """Mean objectives of placements, on draws as in `evaluate`."""
-        rates = draws(self.forecast, generator(*names), count)
-        return scorer(self.problem, rates, self.rates, power)
+        return scorer(self.problem, self._draws(generator(*names), count), self.rates, power)
+
+    def _draws(self, rng: np.random.Generator, count: int) -> Floats:
+        """rates[k, a, m] over the problem's horizon; announced demand by its part of it."""
+        rates = draws(self.forecast, rng, count)
+        if not self.forecast.coming:
+            return rates
+        return averaged(rates, paths(self.forecast, rng, count), self.problem.horizon)
 
     def rehearse(self, observation: Observation, settings: Settings, count: int, *names: str) -> Evaluate:
         """Objectives predicted by rollouts of the twin, on `count` draws that depend on `names` alone; fewer where
@@ -68,7 +77,8 @@ class Outlook:
         stage = scene(observation)
         rng = generator(*names, "rollouts")
         rates = draws(self.forecast, rng, min(count, affordable))
-        found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, horizon)
+        ways = paths(self.forecast, rng, len(rates)) if self.forecast.coming else ()
+        found = demand_draws(stage, observation, self.forecast, rates, p.access, rng, horizon, ways)
         return rolling(stage, p, found, product_rules(settings), horizon)
 
 
@@ -76,17 +86,25 @@ _LAST: Last[Outlook] = Last()
 
 
 def outlook(
-    observation: Observation, track: Track, settings: Settings, *, free: bool = False, future: Future | None = None
+    observation: Observation,
+    track: Track,
+    settings: Settings,
+    *,
+    free: bool = False,
+    future: Future | None = None,
+    intents: tuple[Intent, ...] = (),
 ) -> Outlook:
-    """free: loads cost nothing (the first fill)."""
+    """free: loads cost nothing (the first fill). intents: the operator's; what they ask for is in it."""
 
     def make() -> Outlook:
         prices = Prices(settings.alpha, 0.0 if free else settings.beta, settings.gamma)
         p = problem(observation, prices)
         ahead = forecast(track, p, settings.window_s)
-        return Outlook(replace(p, burst=ahead.bursts), ahead)
+        ahead = expecting(ahead, intents, track, observation, p, settings.announced_trust)
+        p = replace(p, burst=ahead.bursts)
+        return Outlook(aimed(p, aims(intents, observation), ahead.mean) if intents else p, ahead)
 
-    return replace(_LAST.get((observation, track, settings, free), make), future=future)
+    return replace(_LAST.get((observation, track, settings, free, intents), make), future=future)
 
 
 def lease(observation: Observation, settings: Settings) -> tuple[float, float]:

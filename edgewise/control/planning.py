@@ -10,10 +10,12 @@ import numpy as np
 from edgewise.control import cellwise
 from edgewise.control.forecast import Track
 from edgewise.control.guard import project
+from edgewise.control.intents import pins_of
 from edgewise.control.outlook import Outlook, lease, outlook
 from edgewise.control.seeds import generator
 from edgewise.control.state import EpochResult, Future, Job, Proposed
 from edgewise.control.thrash import budget
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, Source
 from edgewise.domain.records import RecalledCase
@@ -43,19 +45,24 @@ def rehearse(ahead: Outlook, observation: Observation, settings: Settings, count
 
 def schedule(plan: Plan, ahead: Outlook, observation: Observation, settings: Settings, seed: str) -> Plan:
     """The plan with fresh routing weights and shares for its replicas: the share exponent is the one predicted
-    best. Id, source, roles and reason stay."""
+    best. Id, source, roles, floors, pins and reason stay."""
     here = placed(ahead.problem, plan)
     power = 1.0  # of a large cluster: the middle one, as the estimate of the whole would cost more than it gains
     if not cellwise.is_large(observation):
         scores = [ahead.score(settings.gate_draws, seed, "shares", power=x)([here])[0] for x in POWERS]
         power = POWERS[int(np.argmin(scores))]
     best = make_plan(ahead.problem, here, ahead.rates, power, plan.id, lease(observation, settings))
-    return replace(best, source=plan.source, roles=plan.roles or best.roles, alpha=plan.alpha, reason=plan.reason)
+    return replace(
+        best, source=plan.source, roles=plan.roles or best.roles, alpha=plan.alpha, reason=plan.reason,
+        floors=plan.floors, pins=plan.pins,
+    )  # fmt: skip
 
 
-def first_fill(observation: Observation, track: Track, settings: Settings, plan_id: str) -> Plan:
+def first_fill(
+    observation: Observation, track: Track, settings: Settings, plan_id: str, intents: tuple[Intent, ...] = ()
+) -> Plan:
     """A placement from nothing: every model somewhere, then memory filled with what helps most."""
-    ahead = outlook(observation, track, settings, free=True)
+    ahead = outlook(observation, track, settings, free=True, intents=intents)
     p = ahead.problem
     if cellwise.is_large(observation):
         start = pack(p, ahead.rates) if not p.held.any() else cover(p, p.held)
@@ -92,17 +99,20 @@ def optimise(
     plan_id: str,
     asked: int,
     future: Future | None = None,
+    intents: tuple[Intent, ...] = (),
 ) -> Plan:
     """The placement search, warm-started from the incumbent and within what is left of the thrash budget: local
     search by the estimate, then the best of what it found, its best neighbours and the start by rollouts."""
     if incumbent is None:
-        return first_fill(observation, track, settings, plan_id)
-    ahead = outlook(observation, track, settings, future=future)
+        return first_fill(observation, track, settings, plan_id, intents)
+    ahead = outlook(observation, track, settings, future=future, intents=intents)
     p = ahead.problem
-    mended = project(incumbent, observation, incumbent, settings, asked, replicas_only=True).plan
+    pins = pins_of(incumbent, intents, observation)
+    mended = project(incumbent, observation, incumbent, settings, asked, replicas_only=True, pins=pins).plan
     stood = placed(p, mended)
     most = budget(settings, len(observation.node_specs), asked)
-    limits = Limits(stood, p.fixed & stood, most)
+    fixed = p.fixed if not pins else p.fixed | placed(p, replace(mended, replicas=pins))
+    limits = Limits(stood, fixed & stood, most)
     plan_of = _planner(ahead, observation, settings, plan_id)
     if cellwise.is_large(observation) and future is None:
         return _optimise_cells(observation, ahead, stood, limits, settings, plan_id)
@@ -141,7 +151,7 @@ def epoch_plans(
 ) -> EpochResult:
     """The optimiser's part of an epoch: its plan, and the placement of the nearest case that went well."""
     o = job.observation
-    best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked, future)
+    best = optimise(o, job.track, job.incumbent, settings, f"{result_id}-o", job.asked, future, job.intents)
     plans = [Proposed("optimiser", replace(best, reason="placement search"))]
     if (case := worth(cases)) is not None:
         plans.append(from_case(case, o, settings))

@@ -164,7 +164,8 @@ class ChatTurn:
 class ChatRequest:
     """One call of a language model. `schema` is the JSON schema of the answer asked for; `key` names the call
     in recordings together with the hash of its input. history: the turns after `user`, oldest first. tools: what the
-    model may call in its answer; none where a final answer is asked for."""
+    model may call in its answer; none where a final answer is asked for. Beside tools a schema is sent only where the
+    server takes no tools. model: its id; empty: the door's. prompt: SHA-256 of the template the texts came from."""
 
     key: str
     system: str
@@ -174,6 +175,8 @@ class ChatRequest:
     temperature: float = 0.0
     history: tuple[ChatTurn, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
+    model: str = ""
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

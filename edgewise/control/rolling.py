@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgewise.control.forecast import Forecast
+from edgewise.control.forecast import Forecast, Path, stretches
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.model import ModelSpec
 from edgewise.domain.observation import Observation
@@ -99,22 +99,24 @@ def scene(o: Observation) -> Scene:
 
 def demand_draws(
     s: Scene, o: Observation, ahead: Forecast, rates: Floats, access: Sequence[str], rng: np.random.Generator,
-    horizon_s: float,
+    horizon_s: float, ways: Sequence[Path] = (),
 ) -> list[Draw]:  # fmt: skip
     """One draw of prompts for each draw of rates[k, a, m] per second. Gaps are gamma with the forecast's dispersion
-    (1: Poisson); sizes log-normal around the model's mean."""
+    (1: Poisson); sizes log-normal around the model's mean. ways: how each draw's rates go on, empty: as they are."""
     at_node = {name: i for i, name in enumerate(s.nodes)}
     where = np.array([at_node.get(a, 0) for a in access], np.int64)
     draws = []
-    for rate in rates:
+    for k, first in enumerate(rates):
         at, model, entry = [], [], []
         for m in range(len(o.model_specs)):
-            total = float(rate[:, m].sum())
-            times = _times(total, min(MOST_BURST, max(1.0, float(ahead.bursts[m]))), horizon_s, rng)
-            at.append(times)
-            model.append(np.full(times.size, m))
-            part = rate[:, m] / total if total > 0 else np.full(len(access), 1 / len(access))
-            entry.append(where[np.searchsorted(np.cumsum(part)[:-1], rng.random(times.size))])
+            burst = min(MOST_BURST, max(1.0, float(ahead.bursts[m])))
+            for begin_s, end_s, rate in stretches(first, ways[k] if ways else (), horizon_s):
+                total = float(rate[:, m].sum())
+                times = _times(total, burst, end_s - begin_s, rng)
+                at.append(times + begin_s)
+                model.append(np.full(times.size, m))
+                part = rate[:, m] / total if total > 0 else np.full(len(access), 1 / len(access))
+                entry.append(where[np.searchsorted(np.cumsum(part)[:-1], rng.random(times.size))])
         at_s, models = np.concatenate(at), np.concatenate(model)
         order = np.argsort(at_s, kind="stable")
         at_s, models, entries = at_s[order], models[order], np.concatenate(entry)[order]

@@ -12,7 +12,7 @@ from edgewise.domain.decision import LlmUse, Mode, Rung
 from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation, ReplicaFact, ReplicaLoad
 from edgewise.domain.plan import Change, Plan, ReplicaGoal
-from edgewise.domain.records import RecalledCase
+from edgewise.domain.records import RecalledCase, SlotSummary
 from edgewise.optimise.estimate import Evaluate
 from edgewise.optimise.problem import Problem
 
@@ -49,6 +49,18 @@ class EpochResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LastAsked:
+    """What the planner's model saw when it last answered: why it was asked, in which epoch, which replicas were
+    wanted, prompts per second by model. seconds: its longest call."""
+
+    trigger: str
+    epoch: int
+    replicas: tuple[ReplicaGoal, ...]
+    rates: tuple[tuple[str, float], ...]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
     """A placement that a person said no to (in approval `id`). It is not asked for again up to slot `until`."""
 
@@ -67,8 +79,10 @@ class Ticket:
     asked: loads and drops asked for since the epoch began (the thrash budget's other side). observation: given when
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
-    declined: placements that a person does not want. llm_rests: why the language model is not asked now; empty: it
-    is.
+    lately: summaries of the slots before, oldest first; last_asked: None before the planner's first answer (both for
+    an epoch).
+    declined: placements that a person does not want. stood: what intents did at the last slot, in words
+    (announced.standing). llm_rests: why the language model is not asked now; empty: it is.
     """
 
     decision_id: str
@@ -86,8 +100,11 @@ class Ticket:
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
+    lately: tuple[SlotSummary, ...] = ()
+    last_asked: LastAsked | None = None
     declined: tuple[Declined, ...] = ()
     llm_rests: str = ""
+    stood: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,8 @@ class Job:
     trust: Trust = field(default_factory=Trust)
     residuals: Residuals = field(default_factory=Residuals)
     intents: tuple[Intent, ...] = ()
+    lately: tuple[SlotSummary, ...] = ()
+    last_asked: LastAsked | None = None
     declined: tuple[Declined, ...] = ()
     llm_rests: str = ""
 

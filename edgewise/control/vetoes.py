@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgewise.control.floors import floored
 from edgewise.control.guard import project
+from edgewise.control.intents import aims, pins_of
 from edgewise.control.outlook import Outlook
 from edgewise.control.planning import schedule
 from edgewise.control.state import Job, NodeOrder, Proposed
@@ -19,8 +21,11 @@ def obey(proposed: Proposed, orders: Sequence[NodeOrder], job: Job, ahead: Outlo
     plan = without(proposed.plan, orders)
     if plan.replicas == proposed.plan.replicas:
         return proposed
-    feasible = project(plan, job.observation, job.incumbent, settings, job.asked)
+    pins, floors = pins_of(job.incumbent, job.intents, job.observation), aims(job.intents, job.observation).floors
+    kept = (*pins, *plan.pins)
+    feasible = project(plan, job.observation, job.incumbent, settings, job.asked, pins=kept)
     scheduled = schedule(feasible.plan, ahead, job.observation, settings, job.decision_id)
+    scheduled = floored(scheduled, 0.0, (*floors, *scheduled.floors))
     words = [f"{v.change.kind.value} of {v.change.model} on {v.change.node} refused: {v.reason}" for v in refused]
     return replace(proposed, plan=scheduled, note="; ".join(filter(None, (proposed.note, *words))))
 

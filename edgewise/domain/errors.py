@@ -91,7 +91,21 @@ class MemoryUnavailable(Unavailable):
 
 
 class ChatUnavailable(Unavailable):
+    """`asked`: whether the model was asked at all (it is not before the wait it has asked for is over)."""
+
     code = "chat_unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        retry_after_s: float | None = None,
+        asked: bool = True,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint, retry_after_s=retry_after_s)
+        self.asked = asked
 
 
 class NotReady(Unavailable):

@@ -45,6 +45,8 @@ Evaluate = Callable[[Sequence[Plan]], Floats]
 Score = Callable[[Sequence[Bools]], Floats]
 
 LEAST_SHARE = 1e-3  # of a node's speed
+# Cost of a kind whose mean latency is twice what its longest wait allows: that of all prompts at twice their ideal.
+TOO_LONG = 1.0
 
 
 class Coded(NamedTuple):
@@ -76,9 +78,8 @@ def scorer(p: Problem, draws: Floats, rates: Floats, power: float = 1.0) -> Scor
     mean_trip = _mean_trip(p, draws, seen)
     terms, usable = _terms(p), _usable(p)
     order = np.argsort(-np.maximum(rates, 1e-9) * p.service, kind="stable")
-    ground = Ground(
-        usable, p.work, p.stray_work, size_weights(p.service, power), rates, order, LEAST_WEIGHT, LEAST_SHARE, SWEEPS
-    )
+    size = size_weights(p.service, power, p.weight)
+    ground = Ground(usable, p.work, p.stray_work, size, rates, order, LEAST_WEIGHT, LEAST_SHARE, SWEEPS)
 
     def score(here: Sequence[Bools]) -> Floats:
         stacked = np.array(here)
@@ -219,9 +220,11 @@ def _flows_by_access(p: Problem, st: Standing, weight: Floats, draws: Floats, fl
 
 
 def objective(p: Problem, latency: Floats, rates: Floats) -> Floats:
-    """Scores[plan, draw] of latencies[plan, draw, m] at rates[draw, m], without churn and energy."""
-    total = np.maximum(rates.sum(axis=1), TINY)
-    ratio = (latency * rates).sum(axis=2) / total / ((p.ideal * rates).sum(axis=1) / total)
+    """Scores[plan, draw] of latencies[plan, draw, m] at rates[draw, m], without churn and energy. Where kinds have
+    weights, both means are weighed by them; a kind that waits too long costs by how much, whatever its rate."""
+    counted = rates if p.weight is None else rates * p.weight
+    total = np.maximum(counted.sum(axis=1), TINY)
+    ratio = (latency * counted).sum(axis=2) / total / ((p.ideal * counted).sum(axis=1) / total)
     seen = -np.expm1(-rates * p.horizon)[None]
     x = 1 / np.maximum(1.0, latency / p.ideal)
     kinds = np.maximum(seen.sum(axis=2), TINY)
@@ -230,7 +233,10 @@ def objective(p: Problem, latency: Floats, rates: Floats) -> Floats:
     several = kinds > 1 + 1e-6
     spread = np.where(several, 1 - least, 1.0)
     normal = np.where(several, np.clip((jain - least) / spread, 0.0, 1.0), 1.0)
-    return np.asarray(ratio * (1 + p.prices.alpha * (1 - normal)))
+    score = ratio * (1 + p.prices.alpha * (1 - normal))
+    if p.longest is not None:
+        score = score + TOO_LONG * (seen * np.maximum(0.0, latency / p.longest - 1.0)).sum(axis=2)
+    return np.asarray(score)
 
 
 def _load_wait(p: Problem, present: Bools) -> Floats:

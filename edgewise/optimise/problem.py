@@ -71,6 +71,8 @@ class Problem:
     serve. work[n, m]: expected service queued there, s at speed 1.0. count[n, m]: prompts queued or running there.
     waiting[m], stray_work[m]: prompts (and their service, s) held at the gateway or at a dead node.
     cores: processors that all nodes share, inf when each has its own. horizon: seconds a plan is judged over.
+    weight[m]: how much a prompt of each kind counts, None: all alike. longest[m]: mean latency beyond which a kind
+    waits too long, s; None: as long as is best.
     """
 
     nodes: tuple[str, ...]
@@ -99,6 +101,8 @@ class Problem:
     cores: float
     horizon: float
     prices: Prices
+    weight: Floats | None = None
+    longest: Floats | None = None
 
     @property
     def trip(self) -> Floats:

@@ -52,14 +52,15 @@ def levelled(
 def node_shares(p: Problem, placement: Bools, power: float) -> Floats:
     """Shares[n, m] ∝ 1/service^power over a node's replicas, summing to 1: short prompts pass long ones, which
     costs the long ones little. The ratio is bounded so that nobody starves."""
-    raw = np.where(placement, size_weights(p.service, power)[None, :], 0.0)
+    raw = np.where(placement, size_weights(p.service, power, p.weight)[None, :], 0.0)
     sums = raw.sum(axis=1, keepdims=True)
     return np.asarray(raw / np.where(sums > 0, sums, 1.0))
 
 
-def size_weights(service: Floats, power: float) -> Floats:
-    """Relative shares [M] of models with mean service `service`: 1/service^power, the ratio bounded."""
-    size = service**-power
+def size_weights(service: Floats, power: float, weight: Floats | None = None) -> Floats:
+    """Relative shares [M] of models with mean service `service`: weight/service^power (as the cμ rule orders
+    queues; weight None: all 1), the ratio bounded."""
+    size = service**-power if weight is None else weight * service**-power
     return np.asarray(np.maximum(size, size.max() / LARGEST_RATIO))
 
 

@@ -14,6 +14,7 @@ from edgewise.domain.errors import EdgewiseError, Refused
 from serving.control_api import approvals, errors, metrics
 from serving.control_api.approvals import ApprovalsDoor
 from serving.control_api.body_limit import BodyLimit
+from serving.control_api.intents import IntentDoor, add_routes
 from serving.control_api.schema import (
     DecisionDetail,
     DecisionList,
@@ -43,11 +44,12 @@ def create_app(
     view: ControlView,
     read_only: bool = False,
     asking: ApprovalsDoor | None = None,
+    intents: IntentDoor | None = None,
     account: Callable[[], metrics.Account] | None = None,
 ) -> FastAPI:
-    """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking: of a running
-    controller; without it, approvals are those of the recorded decisions. account: what /metrics shows; without it
-    there is none."""
+    """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking, intents: of a
+    running controller; without it, approvals are those of the recorded decisions, and no intents are taken.
+    account: what /metrics shows; without it there is none."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,
@@ -63,6 +65,9 @@ def create_app(
     app.include_router(approvals.add_routes(_router("approvals"), view, asking, read_only))
     if account is not None:
         app.include_router(metrics.add_route(APIRouter(), account))
+    wishes = _router("intents")
+    add_routes(wishes, None if read_only else intents, _SHAPE)
+    app.include_router(wishes)
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     return app

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Approval, Hindsight, Mode
+from edgewise.domain.intent import Intent
 from edgewise.domain.model import Task
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
@@ -232,6 +233,25 @@ class ModeChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     mode: Mode
+
+
+Status = Literal["draft", "coming", "active", "over"]
+
+
+class IntentView(Shape):
+    """An intent as it is understood. status: draft (to be confirmed), coming, active, or over."""
+
+    id: str
+    status: Status
+    words: str = Field(description="What it asks for and when, in plain words.")
+    intent: Intent
+    expires_s: float | None = Field(default=None, description="Run-clock second at which a draft is forgotten.")
+    notes: list[str] = Field(default_factory=list, description="What of a sentence was read otherwise or left out.")
+
+
+class IntentList(Shape):
+    items: list[IntentView] = Field(description="In the order they were given, drafts last.")
+    sentences: bool = Field(default=False, description="Whether a language model is there to understand sentences.")
 
 
 class ErrorBody(Shape):

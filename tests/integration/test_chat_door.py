@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from agents.chat import OpenAIChat
-from edgewise.control.ports import ChatModel, ChatRequest
+from edgewise.control.ports import ChatModel, ChatReply, ChatRequest, ChatTurn, ToolCall, ToolSpec
 from edgewise.domain.errors import BadInput, ChatUnavailable
 from tests.support.llm_server import MODEL, LlmServer
 
@@ -206,3 +208,110 @@ async def test_nothing_is_traced_to_outside(server: LlmServer, monkeypatch: pyte
     await chat.aclose()
     await runner.cleanup()
     assert hits == []
+
+
+TOOL = ToolSpec("forecast", "what is to come", {"type": "object", "properties": {}, "additionalProperties": False})
+TURNS = (
+    ChatTurn("assistant", "", (ToolCall("t0", "forecast", '{"a": 1}'), ToolCall("t1", "forecast", "{broken"))),
+    ChatTurn("tool", "[1, 2]", call_id="t0"),
+    ChatTurn("tool", "no JSON", call_id="t1"),
+    ChatTurn("user", "and now?"),
+)
+
+
+async def once(server: LlmServer, request: ChatRequest) -> ChatReply:
+    chat = OpenAIChat(server.url)
+    try:
+        return await chat.ask(request, 30.0)
+    finally:
+        await chat.aclose()
+
+
+async def test_tools_are_offered_and_calls_come_back() -> None:
+    async with LlmServer("valid", tools=True) as server:
+        reply = await once(server, replace(REQUEST, tools=(TOOL,)))
+    (body,) = server.requests
+    assert body["tools"][0]["function"] == {
+        "name": "forecast",
+        "description": "what is to come",
+        "parameters": dict(TOOL.parameters),
+    }
+    assert "response_format" not in body  # it would keep the model from calling
+    assert reply.calls == (ToolCall("t0", "forecast", "{}"),)
+    assert (reply.text, reply.finish_reason) == ("", "tool_calls")
+    assert 0 < reply.answer_tokens < reply.tokens
+
+
+async def test_turns_are_sent_as_turns() -> None:
+    async with LlmServer() as server:
+        await once(server, replace(REQUEST, history=TURNS))
+    said = server.requests[0]["messages"][2:]
+    assert [m["role"] for m in said] == ["assistant", "tool", "tool", "user"]
+    calls = [(c["id"], c["function"]["name"], json.loads(c["function"]["arguments"])) for c in said[0]["tool_calls"]]
+    assert calls == [("t0", "forecast", {"a": 1}), ("t1", "forecast", {})]
+    assert [(m["tool_call_id"], m["content"]) for m in said[1:3]] == [("t0", "[1, 2]"), ("t1", "no JSON")]
+
+
+async def test_calls_that_are_none_are_read_as_far_as_they_go() -> None:
+    async with LlmServer(["bad-arguments", "no-call-id", "many-calls"]) as server:
+        chat = OpenAIChat(server.url)
+        bad, nameless, many = [(await chat.ask(replace(REQUEST, tools=(TOOL,)), 30.0)).calls for _ in range(3)]
+        await chat.aclose()
+    assert {(c.id, c.arguments) for c in bad} == {("a", '{"replicas": [{"node":'), ("b", "no JSON object: [1]")}
+    assert len({c.id for c in nameless}) == len(nameless) == 2
+    assert len(many) == 16
+
+
+@pytest.mark.parametrize(
+    ("rejects", "schema"),
+    [(("tools",), True), (("tools", "response_format"), False), (("tools", "turns"), True)],
+)
+async def test_a_server_without_tools_is_asked_for_the_answer_itself(rejects: tuple[str, ...], schema: bool) -> None:
+    async with LlmServer("valid", rejects=rejects, tools=True) as server:
+        chat = OpenAIChat(server.url)
+        for _ in range(2):
+            reply = await chat.ask(replace(REQUEST, tools=(TOOL,), history=TURNS), 30.0)
+            assert reply.calls == ()
+        await chat.aclose()
+    assert server.rejected == len(rejects) - ("turns" in rejects)  # and remembered; turns of tools go with the tools
+    for body in server.requests:
+        assert "tools" not in body
+        assert ("response_format" in body) is schema
+        roles = [m["role"] for m in body["messages"]]
+        assert roles == ["system", "user", "assistant", "user"]  # sides take turns, as chat templates want it
+        assert "[1, 2]" in body["messages"][-1]["content"]
+        assert "and now?" in body["messages"][-1]["content"]
+
+
+async def test_turns_of_tools_are_told_as_text_where_they_are_rejected() -> None:
+    async with LlmServer("valid", rejects=("turns",)) as server:
+        await once(server, replace(REQUEST, history=TURNS))
+    assert server.rejected == 1
+    body = server.requests[0]
+    assert "response_format" in body
+    assert "[forecast] {broken" in body["messages"][2]["content"]
+
+
+async def test_a_wait_that_was_asked_for_is_kept() -> None:
+    async with LlmServer(["429", "valid"], retry_after_s=0.3) as server:
+        chat = OpenAIChat(server.url)
+        with pytest.raises(ChatUnavailable) as first:
+            await chat.ask(REQUEST, 30.0)
+        with pytest.raises(ChatUnavailable, match="asked for a wait") as second:
+            await chat.ask(REQUEST, 30.0)
+        assert (first.value.asked, second.value.asked) == (True, False)
+        assert len(server.requests) == 1
+        await asyncio.sleep(0.35)
+        await chat.ask(REQUEST, 30.0)
+        await chat.aclose()
+
+
+async def test_a_request_may_name_its_model(server: LlmServer) -> None:
+    await once(server, replace(REQUEST, model="small"))
+    assert (server.requests[0]["model"], server.listed) == ("small", 0)
+
+
+async def test_the_time_of_an_answer_grows_with_its_tokens() -> None:
+    async with LlmServer("valid", token_s=0.01) as server:
+        reply = await once(server, REQUEST)
+    assert reply.seconds > 0.01 * reply.answer_tokens

@@ -9,30 +9,42 @@ import pytest
 from agents.chat import OpenAIChat
 from agents.planner import propose
 from agents.proposal import Proposal
+from agents.toolbox import Toolbox
+from edgewise.control.forecast import Track, follow
+from edgewise.control.state import EpochResult, Job, Proposed
 from edgewise.domain.decision import Rung
 from edgewise.domain.plan import Source
 from edgewise.settings import Settings
+from tests.support.llm_answers import TOOL_FAULTS
 from tests.support.llm_server import FAULTS, LlmServer
 from tests.support.planner_world import observed, plan_of, recalled
 
-VALID = {"valid", "infeasible", "surrogates"}
+VALID = {"valid", "infeasible", "surrogates", *TOOL_FAULTS}
 REPAIRED = {
     "prose", "fences", "thinking", "trailing-comma", "single-quotes", "truncated-late", "wrong-types", "nan",
-    "negative", "too-large", "misspelt", "duplicate-keys", "two-objects", "two-plans", "wrapped",
+    "nan-weight", "negative", "too-large", "misspelt", "duplicate-keys", "two-objects", "two-plans", "wrapped",
 }  # fmt: skip
 # Answers that no second try improves are asked about once more; a server that fails is not.
 REASKED = {"truncated-early", "unknown-names", "refusal", "refusal-text", "empty", "null", "deep", "garbage"}
 SLOW = {"hang", "drip", "endless"}
 
 
-async def run(server: LlmServer, timeout_s: float = 30.0, names: tuple[str, ...] = ("edge-1", "edge-2")) -> Proposal:
-    chat = OpenAIChat(server.url)
+async def run(
+    server: LlmServer,
+    timeout_s: float = 30.0,
+    names: tuple[str, ...] = ("edge-1", "edge-2"),
+    chat: OpenAIChat | None = None,
+) -> Proposal:
+    own = chat or OpenAIChat(server.url)
     settings = Settings(llm_url=server.url, llm_timeout_s=timeout_s)
     o = observed(names)
+    job = Job("e-1", o, plan_of(o, "p-inc"), follow(Track(), o), cases=(recalled("c1", 0.9),))
+    result = EpochResult("e-1", 0, 0.0, (Proposed("optimiser", plan_of(o)),))
     try:
-        return await propose(o, plan_of(o, "p-inc"), plan_of(o), [recalled("c1", 0.9)], chat, settings, "p-llm")
+        return await propose(job, plan_of(o), own, Toolbox(job, result, settings), settings, "p-llm")
     finally:
-        await chat.aclose()
+        if chat is None:
+            await own.aclose()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -49,6 +61,7 @@ async def test_every_fault_gives_a_proposal_in_time(fault: str) -> None:
         assert proposal.plan is not None
         assert proposal.rung is (Rung.LLM if fault in VALID else Rung.LLM_REPAIRED)
         assert proposal.plan.source is Source.LLM
+        assert proposal.plan.floors == ()  # no floor that is no number from 0 to 1
         assert {g.node for g in proposal.plan.replicas} <= {"edge-1", "edge-2"}
         assert (use.repairs, use.reasks, use.fallbacks) == (int(fault in REPAIRED), 0, 0)
         assert use.tokens > 0
@@ -104,3 +117,42 @@ async def test_a_hostile_node_name_stays_a_name() -> None:
     assert odd.rung is plain.rung is Rung.LLM
     assert odd.plan is not None
     assert hostile in {g.node for g in odd.plan.replicas}
+
+
+@pytest.mark.parametrize("rejects", [(), ("response_format",), ("tools",), ("turns",), ("tools", "response_format")])
+async def test_a_model_with_tools_uses_them_whatever_the_server_takes(rejects: tuple[str, ...]) -> None:
+    async with LlmServer("valid", tools=True, rejects=rejects) as server:
+        proposal = await run(server)
+    assert proposal.rung is Rung.LLM
+    use = proposal.use
+    if "tools" in rejects or "turns" in rejects:  # without tools, or with turns told as text, it answers sooner
+        assert use.calls >= 1
+    else:
+        assert (use.calls, use.tool_calls) == (3, 2)
+        said = [m for m in server.requests[2]["messages"] if m["role"] == "tool"]
+        assert "predicted" in said[1]["content"]
+
+
+@pytest.mark.parametrize("fault", sorted(TOOL_FAULTS))
+async def test_bad_calls_of_tools_are_answered_counted_and_bounded(fault: str) -> None:
+    async with LlmServer(fault) as server:
+        proposal = await run(server)
+    assert proposal.rung is Rung.LLM
+    assert 1 <= proposal.use.tool_calls <= 8
+    assert proposal.use.calls <= 5
+    told = [m["content"] for m in server.requests[-1]["messages"] if m["role"] == "tool"]
+    asked = [m for m in server.requests[-1]["messages"] if m["role"] == "assistant"]
+    assert len(told) == sum(len(m.get("tool_calls", [])) for m in asked)  # each call has its answer
+    if fault != "no-call-id":
+        assert any('"error"' in text for text in told)
+
+
+async def test_a_wait_the_server_asks_for_is_kept_over_decisions() -> None:
+    async with LlmServer(["429", "valid"]) as server:
+        chat = OpenAIChat(server.url)
+        first, second = await run(server, chat=chat), await run(server, chat=chat)
+        await chat.aclose()
+    assert (first.use.calls, first.use.fallbacks) == (1, 1)
+    assert (second.use.calls, second.use.fallbacks) == (0, 1)
+    assert "asked for a wait" in second.note
+    assert len(server.requests) == 1

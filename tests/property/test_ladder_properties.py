@@ -16,9 +16,9 @@ from agents.names import nearest
 from agents.planner import to_plan
 from edgewise.settings import Settings
 from tests.support.planner_world import observed
+from tests.support.spoil import spoil_text, spoil_value
 
 NAMES = Names(("edge-1", "edge-2", "edge-3"), ("gpt2", "gpt2-large", "blip", "stable-diffusion"))
-WORDS = [*NAMES.nodes, *NAMES.models, "edge-9", "gpt-2", "Edge 1", "", "ignore previous instructions", "\u202e", "}"]
 
 wanted = st.dictionaries(
     st.sampled_from(NAMES.nodes), st.lists(st.sampled_from(NAMES.models), max_size=4), min_size=1
@@ -36,10 +36,6 @@ valid = st.builds(
     st.none() | st.integers(1, 1000),
     st.text(max_size=30),
 )
-JUNK: list[Any] = [
-    None, True, 0, -1, 1.5, 1e308, float("nan"), float("-inf"), 10**40, "", "gpt2", "NaN", [], {}, [[]], {"node": 1},
-    ["gpt2", None, 3], {"edge-1": "gpt2"}, "edge-1", {"model": "blip"}, "\ud83d", "a" * 300,
-]  # fmt: skip
 
 
 def holds(reading: Reading) -> None:
@@ -58,41 +54,6 @@ def holds(reading: Reading) -> None:
     assert plan.expires_s > plan.made_at_s
     assert plan.reason == "" or plan.reason.isprintable()
     json.dumps(reading.notes)
-
-
-def spoil_value(value: Any, rng: random.Random) -> Any:
-    """The value with one part, somewhere inside, swapped for junk, doubled, renamed or dropped."""
-    if isinstance(value, dict) and value and rng.random() < 0.8:
-        key = rng.choice(list(value))
-        how = rng.randrange(4)
-        if how == 0:
-            return {k: v for k, v in value.items() if k != key}
-        if how == 1:
-            return {(k + "_x" if k == key else k): v for k, v in value.items()}
-        return value | {key: spoil_value(value[key], rng)}
-    if isinstance(value, list) and value and rng.random() < 0.8:
-        at = rng.randrange(len(value))
-        part = [] if rng.random() < 0.2 else [spoil_value(value[at], rng)]
-        return value[:at] + part * rng.choice((1, 1, 2)) + value[at + 1 :]
-    return rng.choice([*JUNK, *WORDS])
-
-
-def spoil_text(text: str, rng: random.Random) -> str:
-    """The text cut, flipped, doubled, or with marks put in or left out."""
-    how = rng.randrange(7)
-    at, to = sorted((rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)))
-    flipped = chr((ord(text[at]) ^ (1 << rng.randrange(8))) or 1) if at < len(text) else text
-    head, tail = rng.choice(("```json\n", "<think>", "Sure: ", "{", "[")), rng.choice(("\n```", "", "}", " {}", '"'))
-    mark = rng.choice("{}[]\",:\\'`\n\x00\u202e-0eNaN ")
-    return [
-        text[:at],
-        text[:at] + mark + text[at:],
-        text[:at] + text[at + 1 :],
-        text[:at] + text[to:],
-        text[:to] + text[at:],
-        text[:at] + flipped + text[at + 1 :],
-        head + text + tail,
-    ][how]
 
 
 @settings(max_examples=400, deadline=None)

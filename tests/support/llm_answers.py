@@ -14,9 +14,12 @@ _DATA = re.compile(r"<data>\s*(\{.*?\})\s*</data>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Answer:
+    """calls: (id, tool, arguments), with which a model asks for tools."""
+
     content: str | None
     finish_reason: str = "stop"
     refusal: str | None = None
+    calls: tuple[tuple[str | None, str, str], ...] = ()
 
 
 def state_in(user: str) -> dict[str, Any]:
@@ -56,8 +59,27 @@ def plan_object(state: Mapping[str, Any], rng: Random) -> dict[str, Any]:
         "roles": [{"node": n, "role": "mixed" if len(m) > 1 else (m or ["spare"])[0]} for n, m in wanted.items()],
         "alpha": None,
         "expires_slots": None,
+        "floors": [],
+        "pins": [],
         "reason": "spread by memory",
     }
+
+
+# What the tools' side of a conversation can go wrong with. Each calls so for as long as it is offered tools; but for
+# `same-call`, which never has enough, two turns.
+TOOL_FAULTS: dict[str, tuple[tuple[str | None, str, str], ...]] = {
+    "unknown-tool": (("a", "format_disk", "{}"),),
+    "bad-arguments": (("a", "simulate_plan", '{"replicas": [{"node":'), ("b", "query_telemetry", "[1]")),
+    "same-call": (("a", "forecast", "{}"),),
+    "many-calls": tuple((f"c{i}", "list_replicas", "{}") for i in range(40)),
+    "no-call-id": ((None, "forecast", "{}"), (None, "list_replicas", "{}")),
+}
+
+
+def honest_calls(plan: Mapping[str, Any], turn: int) -> tuple[tuple[str | None, str, str], ...]:
+    """What a sensible model asks for in this turn of a conversation: figures, then its own plan tried out."""
+    tried = json.dumps({"replicas": plan.get("replicas", [])})
+    return [(("t0", "forecast", "{}"),), (("t1", "simulate_plan", tried),)][turn] if turn < 2 else ()
 
 
 Maker = Callable[[dict[str, Any], Mapping[str, Any]], Answer]
@@ -74,6 +96,10 @@ def _text(change: Callable[[str], str], finish_reason: str = "stop") -> Maker:
 def _everywhere(plan: dict[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
     models = state.get("allowed", {}).get("models", [])
     return plan | {"replicas": [e | {"models": models} for e in plan["replicas"]]}
+
+
+def _floors(state: Mapping[str, Any], share: float) -> list[dict[str, Any]]:
+    return [{"model": m, "share": share} for m in state.get("allowed", {}).get("models", [])]
 
 
 def _misspelt(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,8 +131,9 @@ ANSWERS: dict[str, Maker] = {
     "truncated-late": _text(lambda t: t[: t.index('"reason"') + 15], "length"),
     "wrong-types": _spoilt(_wrong_types),
     "nan": _text(lambda t: t.replace('"alpha": null', '"alpha": NaN')),
-    "negative": _spoilt(lambda p, _: p | {"alpha": -1, "expires_slots": -3}),
-    "too-large": _spoilt(lambda p, _: p | {"alpha": 1e300, "expires_slots": 10**30}),
+    "nan-weight": _spoilt(lambda p, s: p | {"floors": _floors(s, float("nan"))}),
+    "negative": _spoilt(lambda p, s: p | {"alpha": -1, "expires_slots": -3, "floors": _floors(s, -0.5)}),
+    "too-large": _spoilt(lambda p, s: p | {"alpha": 1e300, "expires_slots": 10**30, "floors": _floors(s, 1.5)}),
     "misspelt": _spoilt(_misspelt),
     "unknown-names": _spoilt(_strangers),
     "infeasible": _spoilt(_everywhere),

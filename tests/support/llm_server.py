@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -23,18 +23,21 @@ from aiohttp import web
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.support.llm_answers import ANSWERS, Answer, plan_object, state_in
+from tests.support.llm_answers import ANSWERS, TOOL_FAULTS, Answer, honest_calls, plan_object, state_in
 
 # Faults below the text: of status, envelope, time or connection.
 TRANSPORT = ("html", "not-json", "wrong-envelope", "429", "500", "hang", "drip", "reset", "reset-midway", "endless")
-FAULTS = (*ANSWERS, *TRANSPORT)
+FAULTS = (*ANSWERS, *TRANSPORT, *TOOL_FAULTS)
 MODEL = "test-llm"
 
 
 class LlmServer:
     """Listens on 127.0.0.1. `faults`: one name, or several in turn (the last one stays), or "random" (every fault,
-    drawn from `seed` and the call's number). `rejects`: body fields answered with 400, as some servers do.
-    `requests` holds every chat body, `served` counts faults by name."""
+    drawn from `seed` and the call's number). `rejects`: body fields answered with 400, as some servers do; "turns":
+    messages of tools. tools: whether an honest answer calls tools first where it is offered some. delay_s, token_s:
+    seconds before each answer, and for each of its tokens. usage: whether tokens are reported. retry_after_s: of a
+    429. says: makes the content from the body instead. `requests` holds every chat body, `served` counts faults by
+    name."""
 
     def __init__(
         self,
@@ -45,13 +48,18 @@ class LlmServer:
         delay_s: float = 0.0,
         rejects: Sequence[str] = (),
         usage: bool = True,
+        tools: bool = False,
+        token_s: float = 0.0,
+        retry_after_s: float = 7.0,
+        says: Callable[[dict[str, Any]], str] | None = None,
     ) -> None:
         self.faults = (faults,) if isinstance(faults, str) else tuple(faults)
         unknown = [f for f in self.faults if f not in FAULTS and f != "random"]
         if unknown:
             raise ValueError(f"unknown faults {unknown}; known: random, {', '.join(FAULTS)}")
         self.port, self.seed, self.delay_s = port, seed, delay_s
-        self.rejects, self.usage = tuple(rejects), usage
+        self.rejects, self.usage, self.tools = tuple(rejects), usage, tools
+        self.token_s, self.retry_after_s, self.says = token_s, retry_after_s, says
         self.requests: list[dict[str, Any]] = []
         self.served: Counter[str] = Counter()
         self.listed = 0
@@ -99,10 +107,12 @@ class LlmServer:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        refused = next((name for name in self.rejects if name in body), None)
+        there = {*body, *(["turns"] if any(m["role"] == "tool" for m in body["messages"]) else [])}
+        refused = next((name for name in self.rejects if name in there), None)
         if refused:
             self.rejected += 1
-            return _error(400, f"Unsupported parameter: '{refused}'")
+            words = "unexpected role 'tool'" if refused == "turns" else f"Unsupported parameter: '{refused}'"
+            return _error(400, words)
         fault = self.fault_of(len(self.requests))
         self.requests.append(body)
         self.asked.set()
@@ -110,13 +120,27 @@ class LlmServer:
         await asyncio.sleep(self.delay_s)
         if fault in TRANSPORT:
             return await self._break(request, body, fault)
-        return web.json_response(self._completion(body, fault))
+        completion = self._completion(body, fault)
+        await asyncio.sleep(self.token_s * completion.get("usage", {}).get("completion_tokens", 0))
+        return web.json_response(completion)
 
     def _completion(self, body: dict[str, Any], fault: str) -> dict[str, Any]:
-        user = next((m["content"] for m in reversed(body["messages"]) if m["role"] == "user"), "")
-        state = state_in(user)
-        plan = plan_object(state, Random(f"{self.seed}/{len(self.requests)}"))
-        return _envelope(body, ANSWERS[fault](plan, state), self.usage)
+        if self.says is not None:
+            return _envelope(body, Answer(self.says(body)), self.usage)
+        state = next((s for m in body["messages"] if m["role"] == "user" and (s := state_in(m["content"]))), {})
+        # The same plan throughout a conversation: what was tried out is what is answered.
+        talk = json.dumps(state, sort_keys=True)
+        plan = plan_object(state, Random(f"{self.seed}/{talk}"))
+        turn = sum(m["role"] == "assistant" for m in body["messages"])
+        calls: tuple[tuple[str | None, str, str], ...] = ()
+        if body.get("tools"):
+            if fault in TOOL_FAULTS:
+                calls = TOOL_FAULTS[fault] if turn < 2 or fault == "same-call" else ()
+            elif self.tools and fault == "valid":
+                calls = honest_calls(plan, turn)
+        if calls:
+            return _envelope(body, Answer(None, "tool_calls", calls=calls), self.usage)
+        return _envelope(body, ANSWERS.get(fault, ANSWERS["valid"])(plan, state), self.usage)
 
     async def _break(self, request: web.Request, body: dict[str, Any], fault: str) -> web.StreamResponse:
         if fault == "html":
@@ -126,7 +150,7 @@ class LlmServer:
         if fault == "wrong-envelope":
             return web.json_response({"choices": [], "usage": "none"})
         if fault == "429":
-            return _error(429, "Too many requests", {"Retry-After": "7"})
+            return _error(429, "Too many requests", {"Retry-After": f"{self.retry_after_s:g}"})
         if fault == "500":
             return _error(500, "The model crashed")
         if fault == "reset":
@@ -172,8 +196,13 @@ def _envelope(body: dict[str, Any], answer: Answer, usage: bool) -> dict[str, An
     message: dict[str, Any] = {"role": "assistant", "content": answer.content}
     if answer.refusal is not None:
         message["refusal"] = answer.refusal
+    if answer.calls:
+        message["tool_calls"] = [
+            {"id": i, "type": "function", "function": {"name": name, "arguments": text}}
+            for i, name, text in answer.calls
+        ]
     asked = sum(len(str(m["content"])) for m in body["messages"]) // 4
-    told = len(answer.content or "") // 4
+    told = (len(answer.content or "") + sum(len(n) + len(a) for _, n, a in answer.calls)) // 4
     envelope: dict[str, Any] = {
         "id": "chatcmpl-test",
         "object": "chat.completion",
@@ -187,7 +216,15 @@ def _envelope(body: dict[str, Any], answer: Answer, usage: bool) -> dict[str, An
 
 
 async def _serve(args: argparse.Namespace) -> None:
-    server = LlmServer(args.fault.split(","), port=args.port, seed=args.seed, delay_s=args.delay)
+    server = LlmServer(
+        args.fault.split(","),
+        port=args.port,
+        seed=args.seed,
+        delay_s=args.delay,
+        tools=args.tools,
+        token_s=args.token_s,
+        rejects=[r for r in args.reject.split(",") if r],
+    )
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
@@ -204,6 +241,9 @@ def main() -> None:
     parser.add_argument("--fault", default="valid", help=f"random, or names in turn, by comma: {', '.join(FAULTS)}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
+    parser.add_argument("--token-s", type=float, default=0.0, help="seconds for each token of an answer")
+    parser.add_argument("--tools", action="store_true", help="honest answers call tools first")
+    parser.add_argument("--reject", default="", help="fields answered with 400, by comma: tools, response_format, …")
     asyncio.run(_serve(parser.parse_args()))
 
 

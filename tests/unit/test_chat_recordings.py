@@ -63,7 +63,7 @@ async def test_the_whole_reply_comes_back(tmp_path: Path) -> None:
     assert await live.ask(REQUEST, 1.0) == await ReplayChat(tmp_path).ask(REQUEST, 9.0) == reply("x")
 
 
-@pytest.mark.parametrize("field", ["key", "system", "user", "max_tokens", "temperature", "schema"])
+@pytest.mark.parametrize("field", ["key", "system", "user", "max_tokens", "temperature", "schema", "model", "prompt"])
 async def test_any_other_input_is_another_call(tmp_path: Path, field: str) -> None:
     other = {"max_tokens": 5, "temperature": 0.7, "schema": {"type": "array"}}.get(field, "other")
     changed = replace(REQUEST, **{field: other})

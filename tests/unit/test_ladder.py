@@ -153,6 +153,23 @@ def test_unknown_names_are_dropped_and_said() -> None:
     assert {"unknown node 'edge-7' dropped", "unknown model 'gpt2-xl' dropped"} <= set(reading.notes)
 
 
+def test_floors_and_pins_are_read_and_what_does_not_fit_is_said() -> None:
+    fine = with_fields(floors=[{"model": "gpt2", "share": 0.2}], pins=[{"node": "edge-1", "model": "blip"}])
+    reading = read_answer(fine, NAMES)
+    assert reading.rung is Rung.LLM
+    assert reading.answer is not None
+    assert [(f.model, f.share) for f in reading.answer.floors] == [("gpt2", 0.2)]
+    assert [(p.node, p.model) for p in reading.answer.pins] == [("edge-1", "blip")]
+    odd = with_fields(floors={"gpt2": "0.1", "blip": 3, "skynet": 0.1}, pins={"edge-1": ["gpt2", "gpt2-large"]})
+    reading = read_answer(odd, NAMES)
+    assert reading.rung is Rung.LLM_REPAIRED
+    assert reading.answer is not None
+    assert [(f.model, f.share) for f in reading.answer.floors] == [("gpt2", 0.1)]
+    assert [(p.node, p.model) for p in reading.answer.pins] == [("edge-1", "gpt2")]
+    assert "pin of gpt2-large on edge-1 dropped: it is not in the placement" in reading.notes
+    assert any("a floor '3' is not a number from 0 to 1" in n for n in reading.notes)
+
+
 def test_words_are_printable_and_bounded() -> None:
     text = with_fields(reason="a\u0000b\u202e" + "x" * 5000, roles=[{"node": "edge-1", "role": "r\n" * 500}], odd=1)
     answer = read_answer(text, NAMES).answer

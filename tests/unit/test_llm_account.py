@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.deployer import arrange
-from agents.metered import MeteredChat, agent_of, metered
+from agents.metered import MeteredChat, agent_of
 from edgewise.compose.summary import Extent, summarise
 from edgewise.control.carry import Carry, finished, take_result
 from edgewise.control.decide import decide, propose, schedule_pool
@@ -211,17 +211,15 @@ class Chat:
 async def test_the_meter_counts_by_agent_and_outcome() -> None:
     inner = Chat()
     chat = MeteredChat(inner, short_settings(llm_price_in=1.0, llm_price_out=1.0))
-    with metered() as mine:
-        await chat.ask(ChatRequest("planner-v1", "", ""), 1.0)
-        await chat.ask(ChatRequest("planner-v1-reask", "", ""), 1.0)
+    await chat.ask(ChatRequest("planner-v1", "", ""), 1.0)
+    await chat.ask(ChatRequest("planner-v1-reask", "", ""), 1.0)
     await chat.ask(ChatRequest("scheduler-v2", "", ""), 1.0)
     inner.fails = True
     with pytest.raises(ChatUnavailable):
         await chat.ask(ChatRequest("scheduler-v2", "", ""), 1.0)
     assert chat.totals.calls == {("planner", "answered"): 2, ("scheduler", "answered"): 1, ("scheduler", "failed"): 1}
     assert chat.totals.by_agent["planner"].tokens == 2000
-    assert [c.agent for c in mine] == ["planner", "planner"]
-    assert sum(c.cost for c in mine) == pytest.approx(0.002)
+    assert chat.totals.by_agent["planner"].cost == pytest.approx(0.002)
     assert len(chat.take()) == 4
     assert chat.take() == []
     assert agent_of("17") == "other"

@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 
-from agents.answer import NodeModels, NodeRole, PlannerAnswer
-from agents.briefing import planner_request, template
+from agents.answer import ModelFloor, NodeModels, NodeRole, Pin, PlannerAnswer
+from agents.briefing import planner_request
 from agents.planner import MAX_NODES, propose, to_plan
+from agents.prompting import prompt
 from agents.proposal import Proposal
+from edgewise.control.forecast import Track
 from edgewise.control.ports import ChatReply, ChatRequest
+from edgewise.control.state import Job
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import LlmUse, Rung
 from edgewise.domain.errors import ChatUnavailable
 from edgewise.domain.observation import Observation, ReplicaFact
-from edgewise.domain.plan import ReplicaGoal, Role, Source
+from edgewise.domain.plan import Floor, Plan, ReplicaGoal, Role, Source
 from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings
 from tests.support.llm_answers import state_in
@@ -52,11 +55,17 @@ class Model:
 async def ask(model: Model | None, observation: Observation | None = None, timeout_s: float = 10.0) -> Proposal:
     o = observation or observed()
     cases = [recalled("good", 1.0), recalled("bad", 5.0)]
-    return await propose(o, None, plan_of(o), cases, model, Settings(llm_timeout_s=timeout_s), "p-7")
+    job = Job("e-7", o, None, Track(), cases=tuple(cases))
+    return await propose(job, plan_of(o), model, None, Settings(llm_timeout_s=timeout_s), "p-7")
 
 
 def document(o: Observation, cases: list[RecalledCase] | None = None) -> dict[str, Any]:
-    return state_in(planner_request(o, plan_of(o, "p-inc"), plan_of(o), cases or [], 1.0, 256).user)
+    return state_in(request_of(o, plan_of(o, "p-inc"), cases or []).user)
+
+
+def request_of(o: Observation, incumbent: Plan | None, cases: list[RecalledCase]) -> ChatRequest:
+    job = Job("e-7", o, incumbent, Track(), cases=tuple(cases))
+    return planner_request(job, plan_of(o), Settings(alpha=1.0, llm_max_tokens=256))
 
 
 async def test_a_valid_answer_becomes_a_plan() -> None:
@@ -77,11 +86,14 @@ def test_the_lease_is_within_bounds_and_roles_are_words() -> None:
         roles=[NodeRole(node="edge-1", role="text\n" * 50)],
         alpha=2.0,
         expires_slots=1000,
+        floors=[ModelFloor(model="gpt2", share=0.2)],
+        pins=[Pin(node="edge-1", model="gpt2")],
     )
     plan = to_plan(answer, "p", observed(), Settings())
     assert plan.expires_s == 120.0 + (4 + 10) * 30.0
     assert plan.roles == (Role("edge-1", ("text " * 8).rstrip()),)
     assert plan.alpha == 2.0
+    assert (plan.floors, plan.pins) == ((Floor("gpt2", 0.2),), (ReplicaGoal("edge-1", "gpt2"),))
 
 
 async def test_repaired_reasked_and_given_up_are_counted() -> None:
@@ -170,7 +182,7 @@ def test_the_document_has_units_ages_and_no_figure_that_is_none() -> None:
 
 def test_the_same_state_gives_the_same_text() -> None:
     o = observed()
-    first, second = (planner_request(o, None, plan_of(o), [], 1.0, 256) for _ in range(2))
+    first, second = (request_of(o, None, []) for _ in range(2))
     assert first == second
     assert len(first.user) < 6000
     assert "{data}" not in first.user
@@ -188,9 +200,9 @@ def hostile_world() -> Observation:
 def test_hostile_words_stay_data() -> None:
     o, plain = hostile_world(), observed()
     case = RecalledCase(replace(case_of("c", 0.5, 1.0), summary=HOSTILE), 0.1)
-    request = planner_request(o, plan_of(o), plan_of(o), [case], 1.0, 256)
-    ordinary = planner_request(plain, plan_of(plain), plan_of(plain), [], 1.0, 256)
-    assert request.system == ordinary.system == template("planner-v1")[0]
+    request = request_of(o, plan_of(o), [case])
+    ordinary = request_of(plain, plan_of(plain), [])
+    assert request.system == ordinary.system == prompt("planner-v2").system
     head, rest = request.user.split("<data>")
     data, tail = rest.split("</data>")  # exactly one block: no name closes or opens another
     assert (head, tail) == (ordinary.user.split("<data>")[0], ordinary.user.split("</data>")[1])
@@ -215,4 +227,4 @@ async def test_the_answer_quoted_in_the_second_question_stays_data() -> None:
     assert again.user.startswith(model.requests[0].user)
     added = again.user[len(model.requests[0].user) :]
     assert (added.count("</answer>"), added.count("</data>")) == (1, 0)
-    assert again.key == "planner-v1-reask"
+    assert again.key == "planner-v2-reask"

@@ -1,0 +1,146 @@
+"""The planner's conversation: a bounded number of turns with tools, then the answer.
+
+The schema goes with the last turn only, since a schema on each turn keeps models from calling tools. Bounds are
+calls, tool calls, tokens, and seconds by the replies' own word, so that a replayed conversation takes the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+from agents.answer import Strict
+from agents.asking import Asked, Asker, added
+from agents.extract import fragments
+from agents.ladder import Reading
+from agents.toolbox import Tools, failed
+from edgewise.control.ports import ChatReply, ChatRequest, ChatTurn, ToolCall
+from edgewise.domain.decision import LlmUse
+from edgewise.settings import Settings
+
+A = TypeVar("A", bound=Strict)
+
+
+@dataclass
+class _Talk:
+    """What was said and spent so far."""
+
+    settings: Settings
+    left_s: float
+    turns: list[ChatTurn] = field(default_factory=list)
+    use: LlmUse = field(default_factory=LlmUse)
+    longest_s: float = 0.0
+    last_tokens: int = 0
+    seen: set[tuple[str, str]] = field(default_factory=set)
+
+    def heard(self, reply: ChatReply, cost: LlmUse) -> None:
+        self.use += cost
+        self.left_s -= reply.seconds
+        self.longest_s = max(self.longest_s, reply.seconds)
+        self.last_tokens = reply.tokens
+
+    def may_call_tools(self) -> bool:
+        """Whether one more turn with tools and the final one after it still fit."""
+        s, use = self.settings, self.use
+        return (
+            use.calls + 2 <= s.llm_max_calls
+            and use.tool_calls < s.llm_max_tool_calls
+            and use.tokens + 2 * self.last_tokens <= s.llm_budget_tokens
+            and self.left_s >= 2 * self.longest_s
+        )
+
+    def may_ask_again(self, call_s: float) -> bool:
+        s = self.settings
+        return self.use.calls < s.llm_max_calls and self.use.tokens < s.llm_budget_tokens and self.left_s >= call_s
+
+
+class Conversation(Generic[A]):
+    """One planner decision with a model. request: the first question, with the answer's schema."""
+
+    def __init__(self, asker: Asker[A], request: ChatRequest, tools: Tools | None) -> None:
+        self._asker, self._request, self._tools = asker, request, tools
+        self._talk = _Talk(asker.settings, asker.timeout_s)
+
+    async def run(self) -> Asked[A]:
+        if self._tools is not None:
+            ended = await self._open(self._tools)
+            if ended is not None:
+                return ended
+        return await self._final()
+
+    async def _open(self, tools: Tools) -> Asked[A] | None:
+        """Turns with tools; their end if there was one, None when it is time for the final turn."""
+        talk = self._talk
+        while talk.may_call_tools():
+            request = replace(self._request, history=tuple(talk.turns), tools=tuple(tools.specs))
+            reply = await self._asker.ask(request, talk.left_s)
+            if isinstance(reply, Asked):
+                return replace(reply, use=talk.use + reply.use, seconds=max(talk.longest_s, reply.seconds))
+            if reply.calls:
+                talk.heard(reply, self._asker.cost(reply))
+                await self._answer(tools, reply)
+                continue
+            got = await self._asker.read(reply)
+            talk.heard(reply, got.use)
+            if got.reading.answer is not None:
+                return self._whole(got.reading)
+            if not is_attempt(reply):
+                talk.turns.append(ChatTurn("assistant", reply.text))
+                return None
+            if not talk.may_ask_again(reply.seconds):
+                return self._whole(got.reading)
+            # It was an answer, only not a usable one: what is wrong is told, and the final turn is the re-ask.
+            return self._joined(await self._asker.again(self._last(), reply, replace(got, use=LlmUse()), talk.left_s))
+        return None
+
+    async def _answer(self, tools: Tools, reply: ChatReply) -> None:
+        """The model's turn, and a tool's turn for each of its calls."""
+        talk = self._talk
+        talk.turns.append(ChatTurn("assistant", reply.text, reply.calls))
+        for call in reply.calls:
+            text = await self._told(tools, call)
+            talk.turns.append(ChatTurn("tool", text, call_id=call.id))
+
+    async def _told(self, tools: Tools, call: ToolCall) -> str:
+        talk = self._talk
+        if talk.use.tool_calls >= talk.settings.llm_max_tool_calls:
+            return failed("no more tool calls are allowed")
+        talk.use += LlmUse(tool_calls=1)
+        if (call.name, call.arguments) in talk.seen:
+            return failed("this was asked before; the answer is above")
+        talk.seen.add((call.name, call.arguments))
+        answer = await tools.call(call)
+        talk.left_s -= answer.seconds
+        return answer.text
+
+    async def _final(self) -> Asked[A]:
+        talk = self._talk
+        if talk.use.tokens >= talk.settings.llm_budget_tokens or talk.left_s <= 0:
+            spent = "time" if talk.left_s <= 0 else "token budget"
+            return self._whole(self._asker.nothing(f"the {spent} was spent before the answer"))
+        request = self._last()
+        first = await self._asker.ask(request, talk.left_s)
+        if isinstance(first, Asked):
+            return self._joined(first)
+        got = await self._asker.read(first)
+        talk.heard(first, got.use)
+        if got.reading.answer is not None or not talk.may_ask_again(first.seconds):
+            return self._whole(got.reading)
+        return self._joined(await self._asker.again(request, first, replace(got, use=LlmUse()), talk.left_s))
+
+    def _last(self) -> ChatRequest:
+        """The final turn: the answer, by its schema."""
+        version, final = self._asker.texts.version, self._asker.texts.final
+        key = f"{version}-final" if self._talk.turns else version
+        return added(replace(self._request, key=key, history=tuple(self._talk.turns)), final)
+
+    def _joined(self, asked: Asked[A]) -> Asked[A]:
+        return replace(asked, use=self._talk.use + asked.use, seconds=max(self._talk.longest_s, asked.seconds))
+
+    def _whole(self, reading: Reading[A]) -> Asked[A]:
+        return Asked(reading, self._talk.use, self._talk.longest_s)
+
+
+def is_attempt(reply: ChatReply) -> bool:
+    """Whether a reply without calls was meant as the answer (or is a refusal of one), rather than thinking aloud."""
+    return not reply.text.strip() or reply.finish_reason in ("length", "refusal") or bool(fragments(reply.text))

@@ -1,0 +1,1 @@
+"""What edgewise would have done for serving that exists already: recorded, calibrated, and run in the twin."""

@@ -1,0 +1,139 @@
+"""Service profiles from what was measured: a first guess, then the services under which the twin of what stands
+shows the latencies that were measured.
+
+*First guess.* Where the system states its service time, that. Else latency less queueing: where prompts of a node
+share it evenly (M/G/1 processor sharing, insensitive to the spread: Kleinrock, Queueing Systems 2, ch. 4) model m has
+T_m = s_m / (1 − ρ), and by Little's law ρ / (1 − ρ) = Σ λ_k T_k = N, the prompts there on average; so
+s_m = T_m / (1 + N).
+
+*Then the twin*: services are scaled, model by model, until the mean latency of prompts that end in the calibration
+window is what was measured there. A step takes the power 1 / (1 + N) of the ratio, as there latency goes with service
+to the power 1 / (1 − ρ) = 1 + N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgewise.settings import Settings
+from edgewise.twin.demand import Floats
+from evals.scenario import Scenario
+from evals.shadow.measured import Mean, cv_of, mean_of, within
+from evals.shadow.prompts import Prompts
+from evals.shadow.stage import Stage
+from evals.shadow.traffic import Timed, Traffic
+from evals.shadow.twin import latencies, scenario_of
+
+DEFAULT_CV, DEFAULT_SERVICE_S = 1.0, 1.0
+RIDGE = 20.0  # prompts' worth of belief that nodes are equally fast
+STEPS = 8
+FURTHEST = 4.0  # a fit that wants more than this times the first guess is not a matter of calibration
+ENOUGH = 5  # prompts of a model below which its latency is no target
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """service_s, cv [M]: at speed 1, alone; speed [N]; how: where each model's first guess is from (stated, latency,
+    other models); targets [M]: its latency in the calibration window, None where too few ended."""
+
+    service_s: Floats
+    cv: Floats
+    speed: Floats
+    how: tuple[str, ...]
+    targets: tuple[Mean | None, ...]
+
+    def with_service(self, service_s: Floats) -> Calibration:
+        return Calibration(service_s, self.cv, self.speed, self.how, self.targets)
+
+
+def first_guess(seen: Traffic, stage: Stage, begin_s: float, end_s: float) -> Calibration:
+    """From what ended in the window."""
+    nodes, models = len(stage.nodes), len(stage.models)
+    pairs, counts = np.full((nodes, models), np.nan), np.zeros((nodes, models))
+    service, latency = within(seen.services, begin_s, end_s), within(seen.latencies, begin_s, end_s)
+    how, cv = list[str](), np.full(models, DEFAULT_CV)
+    targets: list[Mean | None] = []
+    present = sum(t.sum_s for t in latency) / max(end_s - begin_s, 1e-9) / nodes  # N of a node
+    for facts in stage.models:
+        j = stage.model_of[facts.name]
+        stated = [t for t in service if t.model == facts.name]
+        timed = [t for t in latency if t.model == facts.name]
+        target = mean_of(timed)
+        targets.append(target if target is not None and target.count >= ENOUGH else None)
+        used = stated if mean_of(stated) is not None else timed
+        how.append("stated" if used is stated else "latency" if target is not None else "other models")
+        cv[j] = cv_of(stated) or cv_of(timed) or DEFAULT_CV
+        _fill(pairs, counts, used, stage, j, 1.0 if used is stated else 1.0 + present)
+    speed, service_s = _split(pairs, counts, stage)
+    return Calibration(service_s, cv, speed, tuple(how), tuple(targets))
+
+
+def _fill(
+    pairs: Floats, counts: Floats, times: Sequence[Timed], stage: Stage, j: int, over: float
+) -> None:  # fmt: skip
+    """Means by node; what ended somewhere counts for every node that holds the model."""
+    for node in {t.node for t in times}:
+        found = mean_of([t for t in times if t.node == node])
+        if found is None or found.mean_s <= 0:
+            continue
+        where = [stage.node_of[node]] if node in stage.node_of else np.nonzero(stage.placement[:, j])[0].tolist()
+        for n in where:
+            pairs[n, j] = found.mean_s / over
+            counts[n, j] += found.count / len(where)
+
+
+def _split(pairs: Floats, counts: Floats, stage: Stage) -> tuple[Floats, Floats]:
+    """ln s[n, m] = ln service_m − ln speed_n, least squares weighted by prompts, speeds held near 1. A node whose
+    speed was given keeps it (that of 1 is left to be found)."""
+    nodes, models = pairs.shape
+    known = np.isfinite(pairs) & (counts > 0)
+    if not known.any():
+        return np.ones(nodes), np.full(models, DEFAULT_SERVICE_S)
+    rows, right, weights = [], [], []
+    for n, m in zip(*np.nonzero(known), strict=True):
+        row = np.zeros(models + nodes)
+        row[m], row[models + n] = 1.0, -1.0
+        rows.append(row)
+        right.append(np.log(pairs[n, m]))
+        weights.append(counts[n, m])
+    for n in range(nodes):
+        given = stage.nodes[n].speed
+        row = np.zeros(models + nodes)
+        row[models + n] = 1.0
+        rows.append(row)
+        right.append(np.log(given))
+        weights.append(RIDGE if given == 1.0 else 1e9)
+    root = np.sqrt(np.array(weights))
+    found, *_ = np.linalg.lstsq(np.array(rows) * root[:, None], np.array(right) * root, rcond=None)
+    service_s = np.exp(found[:models])
+    measured = known.any(axis=0)
+    service_s[~measured] = np.exp(np.log(service_s[measured]).mean())
+    return np.exp(found[models:]), service_s
+
+
+def fit(
+    stage: Stage, start: Calibration, p: Prompts, targets: Floats, window: tuple[float, float], settings: Settings,
+    base: Scenario, seed: int,
+) -> Floats:  # fmt: skip
+    """Services [M] under which the twin shows `targets` [M] (nan: none) as mean latencies of prompts that end in the
+    window."""
+    service_s = start.service_s.copy()
+    wanted = np.isfinite(targets)
+    early = p.until(window[1])
+    for _ in range(STEPS):
+        scenario = scenario_of(stage, start.with_service(service_s), base)
+        found = latencies(stage, scenario, early, settings, seed).means(window, len(stage.models))
+        usable = wanted & np.isfinite(found) & (found > 0)
+        if not usable.any():
+            break
+        ratio = np.where(usable, targets / np.where(usable, found, 1.0), 1.0)
+        present = float(np.nansum(np.where(usable, found, 0.0) * np.bincount(early.model, minlength=len(found))))
+        present /= max(window[1], 1e-9) * len(stage.nodes)
+        service_s *= ratio ** (1.0 / (1.0 + present))
+        service_s = np.clip(service_s, start.service_s / FURTHEST, start.service_s * FURTHEST)
+        if np.abs(np.log(ratio)).max() < 0.01:
+            break
+    return service_s
