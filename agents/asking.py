@@ -13,12 +13,14 @@ from agents.mending import clean_text
 from agents.prompting import Prompt
 from agents.tables import text as quoted
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest, ChatTurn
+from edgewise.control.spending import cost_of
 from edgewise.domain.decision import LlmUse, Rung
 from edgewise.domain.errors import ChatUnavailable, Unavailable
 from edgewise.settings import Settings
 
 # The model's own deadline ends a little before ours, so that a late answer is recorded as such by its door.
 DOOR_PART = 0.95
+LEAST_S = 0.01
 
 A = TypeVar("A", bound=Strict)
 
@@ -49,9 +51,10 @@ class Asker(Generic[A]):
         """The reply, or the reading of none."""
         began = time.monotonic()
         asked = True
+        left_s = min(left_s, self.deadline - asyncio.get_running_loop().time())
         try:
             async with asyncio.timeout_at(self.deadline):
-                return await self.chat.ask(request, DOOR_PART * left_s)
+                return await self.chat.ask(request, max(LEAST_S, DOOR_PART * left_s))
         except TimeoutError:
             reason = f"no answer within {self.timeout_s:.3g} s"
         except Unavailable as error:
@@ -74,8 +77,7 @@ class Asker(Generic[A]):
         return Reading(None, None, reason=reason)
 
     def cost(self, reply: ChatReply) -> LlmUse:
-        s, asked = self.settings, reply.tokens - reply.answer_tokens
-        price = (asked * s.llm_price_in + reply.answer_tokens * s.llm_price_out) / 1e6
+        price = cost_of(reply, self.settings)
         return LlmUse(calls=1, tokens=reply.tokens, seconds=reply.seconds, cost=price)
 
     async def climb(self, request: ChatRequest, left_s: float, reask: bool = True) -> Asked[A]:

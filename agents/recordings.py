@@ -14,6 +14,10 @@ from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
 from edgewise.domain.codec import from_json, to_json, to_plain
 from edgewise.domain.errors import BadInput, ChatUnavailable
 
+# The newest are kept: far more than the decisions that checkpoints can make again.
+KEPT_FILES = 10_000
+PRUNED_EVERY = 500  # calls
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,14 +64,16 @@ class RecordingChat:
         self._inner = inner
         self._folder = folder
         self._writing = asyncio.Lock()
+        self._stored = 0
 
     async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
         try:
             reply = await self._inner.ask(request, timeout_s)
         except ChatUnavailable as error:
-            await self._store(request, Call(failure=Failure(error.message, error.retry_after_s, error.asked)))
+            failure = Failure(error.message, error.retry_after_s, error.asked)
+            await asyncio.shield(self._store(request, Call(failure=failure)))
             raise
-        await self._store(request, Call(reply=reply))
+        await asyncio.shield(self._store(request, Call(reply=reply)))  # what was heard is kept, even at the deadline
         return reply
 
     async def aclose(self) -> None:
@@ -77,6 +83,9 @@ class RecordingChat:
         async with self._writing:
             try:
                 await asyncio.to_thread(_append, self._folder, request, call)
+                self._stored += 1
+                if self._stored % PRUNED_EVERY == 0:
+                    await asyncio.to_thread(prune, self._folder)
             except (OSError, ValueError) as error:  # ValueError: text that has no encoding
                 _log.warning("a language model call was not recorded in %s: %s", self._folder, error)
 
@@ -114,6 +123,13 @@ def _append(folder: Path, request: ChatRequest, call: Call) -> None:
     before = _read(path)
     recording = Recording(input_hash(request), request, (*(before.calls if before else ()), call))
     write_atomically(path, to_json(recording))
+
+
+def prune(folder: Path, kept: int = KEPT_FILES) -> None:
+    """Deletes the oldest recordings beyond `kept`, of models and of tools."""
+    files = sorted(((p.stat().st_mtime, p) for p in folder.glob("*.json")), reverse=True)
+    for _, path in files[kept:]:
+        path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

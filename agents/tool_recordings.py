@@ -1,7 +1,7 @@
 """Tool calls on disk, keyed by the hash of their input, and tools that answer from there.
 
-The planner's tools are pure functions of their job, so a replay could run them again; but what they said then, and
-how long it took, is what the conversation went by, and a later version may say it differently.
+Most of the planner's tools are pure functions of their job, so a replay could run them again; but what they said
+then, and how long it took, is what the conversation went by, and a later version may say it differently.
 """
 
 from __future__ import annotations

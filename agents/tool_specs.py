@@ -67,3 +67,10 @@ SPECS = (
     ),
     _spec("forecast", "Demand expected over the next slots, by model, with its uncertainty.", model=_MODEL),
 )
+
+PROMQL = _spec(
+    "query_prometheus",
+    "An instant PromQL query to the Prometheus server, as of now: the newest value of each series.",
+    ("promql",),
+    promql={"type": "string"},
+)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from edgewise.control.state import Job, LastAsked
 from edgewise.domain.observation import Observation
+from edgewise.domain.plan import Plan, ReplicaGoal
 from edgewise.settings import Settings
 
 # Triggers that ask the same question: the planner's cadence, and trouble in a slot like any other.
+WORK_SLOTS = 0.5
+LEAST_RATE = 0.1  # prompts per second
 _CADENCE = frozenset({"slot", "epoch"})
 
 
@@ -46,3 +51,34 @@ def rates(o: Observation) -> dict[str, float]:
 
 def _kind(trigger: str) -> str:
     return "cadence" if trigger in _CADENCE else trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a scheduler looks at: replicas, prompts per second by model, seconds of work left by node."""
+
+    replicas: tuple[ReplicaGoal, ...]
+    rates: tuple[tuple[str, float], ...]
+    work_s: tuple[tuple[str, float], ...]
+
+
+def standing(job: Job, plan: Plan) -> Standing:
+    o = job.observation
+    work = {n.id: 0.0 for n in o.node_specs}
+    for x in o.telemetry.loads:
+        work[x.node] = work.get(x.node, 0.0) + x.work_s
+    return Standing(tuple(sorted(plan.replicas)), tuple(sorted(rates(o).items())), tuple(sorted(work.items())))
+
+
+def moved(now: Standing, before: Standing | None, slot_s: float, settings: Settings) -> bool:
+    """Whether a scheduler has something new to look at: other replicas, other demand, or work that piled up or went
+    by more than WORK_SLOTS slots."""
+    if before is None or now.replicas != before.replicas:
+        return True
+    tolerance, was = settings.llm_same_demand, dict(before.rates)
+    if any(abs(r - was.get(m, 0.0)) > max(LEAST_RATE, tolerance * was.get(m, 0.0)) for m, r in now.rates):
+        return True
+    left = dict(before.work_s)
+    return any(
+        abs(w - left.get(n, 0.0)) > max(WORK_SLOTS * slot_s, tolerance * left.get(n, 0.0)) for n, w in now.work_s
+    )

@@ -101,9 +101,9 @@ def cli() -> None:
 @click.option("--models", default="tiny", show_default=True, help="tiny, hub, or a folder with one per model.")
 @click.option("--mode", type=click.Choice(["active", "advisory", "off"]), default="active", show_default=True)
 @click.option("--approve", is_flag=True, help="Ask a person (dashboard, control API) before replicas are moved.")
-@click.option("--llm", default="", help="OpenAI-compatible endpoint for the planner, ends in /v1.")
 @click.option("--intents", type=_PATH, help="The operator's intents (YAML); see edgewise intents check.")
-@click.option("--llm-timeout", default=10.0, show_default=True, help="Deadline of one planner call, s.")
+@click.option("--llm", default="", help="OpenAI-compatible endpoint for the agents, ends in /v1.")
+@click.option("--llm-timeout", default=10.0, show_default=True, help="Deadline of one planner decision, s.")
 @click.option("--port", type=int, help="Gateway port; the control API takes the next. Default: free ones.")
 @click.option("--ui", is_flag=True, help="Open the dashboard beside it.")
 @click.option("--out", type=_PATH, help="Run directory. Default: runs/<utc>-<id>.")
@@ -220,12 +220,13 @@ def evaluate(
 command(cli, "eval", "edgewise eval paper7 --seeds 5 --out runs/paper7")(evaluate)
 
 
-@click.argument("kind", type=click.Choice(["twin", "planner"]))
-def bench(kind: str, json: bool) -> int:
+@click.argument("kind", type=click.Choice(["twin", "planner", "graph", "memory"]))
+@click.option("--cases", type=int, help="Of bench memory: cases held. Default: 10000.")
+def bench(kind: str, cases: int | None, json: bool) -> int:
     """Measure how fast a part is on this machine."""
     from edgewise.compose.bench import print_rows, run_bench
 
-    rows = run_bench(kind)
+    rows = run_bench(kind, cases)
     emit(rows) if json else print_rows(rows)
     return 0
 
@@ -428,13 +429,18 @@ command(cli, "ui", "edgewise ui --run runs/first --port 8501")(ui)
 
 @click.argument("run", type=_PATH)
 @click.option("--slot", type=int, help="Only this slot.")
-def replay(run: Path, slot: int | None, json: bool) -> int:
+@click.option("--newest", type=click.IntRange(1), help="Only so many of the newest slots.")
+@click.option("--fork", multiple=True, help="key=value (repeatable), or a YAML file: take the slot's decision anew.")
+@click.option("--llm", default="", help="With --fork: a live OpenAI-compatible endpoint for the planner.")
+def replay(run: Path, slot: int | None, newest: int | None, fork: tuple[str, ...], llm: str, json: bool) -> int:
     """Make the recorded decisions of a run (or a capsule) again and compare; nothing is touched."""
+    if fork or llm:
+        return _fork(run, slot, newest, fork, llm, json)
     from edgewise.compose.recorded import open_recorded
     from edgewise.compose.replay import lines_of, remarks
     from edgewise.compose.replay import replay as make_again
 
-    found = make_again(open_recorded(run), slot)
+    found = make_again(open_recorded(run), slot, newest=newest)
     if json:
         for line in remarks(found):
             click.echo(line, err=True)
@@ -442,6 +448,22 @@ def replay(run: Path, slot: int | None, json: bool) -> int:
     else:
         click.echo("\n".join(lines_of(found, str(run))))
     return 1 if found.different else 0
+
+
+def _fork(run: Path, slot: int | None, newest: int | None, words: tuple[str, ...], llm: str, json: bool) -> int:
+    if slot is None and newest != 1:
+        raise BadInput("a fork is of one slot", where="--fork", hint="add --slot N, or --newest 1")
+    from edgewise.compose.fork import fork_slot, print_fork, read_edit
+    from edgewise.compose.recorded import open_recorded
+
+    edit = read_edit(words)
+    recorded = open_recorded(run, with_prompts=True)
+    found = fork_slot(recorded, recorded.newest() if slot is None else slot, edit, llm)
+    if json:
+        emit(found.as_dict())
+    else:
+        print_fork(found)
+    return 0
 
 
 command(cli, "replay", "edgewise replay runs/first --json")(replay)
@@ -503,6 +525,32 @@ def shadow(urls: tuple[str, ...], models_file: Path | None, json: bool, **asked:
 
 
 command(cli, "shadow", "edgewise shadow http://edge-1:8000 http://edge-2:8000 --duration 600")(shadow)
+
+
+@click.argument("run", type=_PATH)
+@click.option("--slot", type=int, required=True, help="The slot whose decision is packed.")
+@click.option("--out", type=_PATH, help="The file; .gz compresses it. Default: capsule-slot-N.json.gz.")
+@click.option("--anonymise", is_flag=True, help="Replace node names, too.")
+def capsule(run: Path, slot: int, out: Path | None, anonymise: bool, json: bool) -> int:
+    """Pack one decision into one redacted file that replays and forks it on any machine."""
+    from edgewise.compose.capsule import make_capsule, write_capsule
+    from edgewise.compose.recorded import open_recorded
+
+    made, found = make_capsule(open_recorded(run, with_prompts=True), slot, anonymise)
+    path = out or Path(f"capsule-slot-{slot}.json.gz")
+    size = write_capsule(made, path)
+    lines = [d.diff for d in found.different]
+    if json:
+        emit({"file": str(path), "bytes": size, "slot": slot, "identical": not lines, "different": lines})
+    else:
+        click.echo(
+            f"{path}: slot {slot}, {size / 1024:.1f} KiB, replays {'identically' if not lines else 'DIFFERENTLY'}"
+        )
+        click.echo("\n".join(lines), nl=bool(lines))
+    return 0
+
+
+command(cli, "capsule", "edgewise capsule runs/first --slot 12 --out slot-12.json.gz")(capsule)
 
 
 def doctor(json: bool) -> int:

@@ -128,6 +128,23 @@ class Settings(BaseSettings):
         ge=0,
         description="Epochs an unchanged situation goes without a planner call; 0: at least one call in each.",
     )
+    llm_scheduler: bool = Field(
+        True,
+        description="Ask the language model beside the slots for a correction of routing weights and shares, at most "
+        "once a slot and when something moved.",
+    )
+    llm_scheduler_model: str = Field("", description="Model id of the scheduler; empty: llm_model.")
+    llm_scheduler_temperature: float = Field(0.0, ge=0, le=2, description="Of the scheduler's answers.")
+    llm_scheduler_max_tokens: int = Field(512, ge=16, description="Longest answer of the scheduler, tokens.")
+    llm_scheduler_timeout_s: float = Field(10.0, gt=0, description="Deadline of one scheduler decision, s.")
+    llm_deployers: bool = Field(
+        False,
+        description="Ask the language model, for each node, in which order and when to change its replicas. It is in "
+        "the path of a slot and may take a quarter of it.",
+    )
+    llm_deployer_model: str = Field("", description="Model id of the deployers, a cheap one; empty: llm_model.")
+    llm_deployer_temperature: float = Field(0.0, ge=0, le=2, description="Of the deployers' answers.")
+    llm_deployer_max_tokens: int = Field(256, ge=16, description="Longest answer of a deployer, tokens.")
     llm_price_in: float = Field(0.0, ge=0, description="Price of a million tokens sent, in any currency.")
     llm_price_out: float = Field(0.0, ge=0, description="Price of a million tokens answered, in the same currency.")
     llm_budget_tokens_per_run: int = Field(
@@ -140,6 +157,11 @@ class Settings(BaseSettings):
         "enough of it is a day old. 0: no limit.",
     )
     recall_cases: int = Field(3, ge=0, description="Cases recalled from memory per decision.")
+    memory_dir: str = Field(
+        "",
+        description="Folder of the case memory; empty: one in the user's data folder, shared by all runs; `run`: in "
+        "each run's directory.",
+    )
     hindsight: bool = Field(
         True,
         description="Re-run past decisions on the prompts that came; what they show moves the gate's margin, demotes "

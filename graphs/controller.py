@@ -45,6 +45,7 @@ from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
 from graphs.asking import Asking, Left
+from graphs.beside import Beside
 from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
@@ -93,6 +94,7 @@ class Controller:
         self._carry = Carry()
         kept = ports.history is not None and settings.hindsight
         self._looking = LookingBack(ports.history, settings, self._seen) if ports.history and kept else None
+        self._beside = Beside(self._doors.correct, settings)
         self._stop = asyncio.Event()
         self.asking = Asking(self, ports, self._doors, settings)
         self._epoch: asyncio.Task[None] | None = None
@@ -117,8 +119,9 @@ class Controller:
     def set_mode(self, mode: Mode) -> None:
         """Takes effect with the next decision; leaving `active` stops acting at once, and `off` asking."""
         self._mode = mode
-        if mode is Mode.OFF and self._epoch is not None:
-            self._epoch.cancel()
+        for task in (self._epoch, self._beside.task) if mode is Mode.OFF else ():
+            if task is not None:
+                task.cancel()
         if mode is not Mode.ACTIVE:
             self.actuator.pause()
         self.latest = replace(self.latest, mode=mode)
@@ -154,7 +157,7 @@ class Controller:
             finally:
                 self.asking.close()
                 looking = self._looking.task if self._looking is not None else None
-                tasks = [t for t in (acting, self._epoch, looking) if t is not None]
+                tasks = [t for t in (acting, self._epoch, looking, self._beside.task) if t is not None]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -183,7 +186,7 @@ class Controller:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
         rests, said = self._llm_rests(number)
-        start = ticket(self._carry, number, mode, (*notes, *said), self.intents, rests)
+        start = self._beside.onto(ticket(self._carry, number, mode, (*notes, *said), self.intents, rests))
         try:
             job, decision = await self._decide(start, graphs)
         except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
@@ -199,6 +202,7 @@ class Controller:
         self._look_back(job, decision)
         if mode is not Mode.OFF:
             self._start_epoch(job, decision, graphs)
+            self._start_scheduler(job, plan)
 
     def _llm_rests(self, slot: int) -> tuple[str, tuple[str, ...]]:
         """Why the language model is not asked in this slot, and a note when that is news. What it has cost since the
@@ -278,6 +282,11 @@ class Controller:
             stood=self._carry.stood,
         )
         self._epoch = asyncio.create_task(self._run_epoch(start, graphs), name=start.decision_id)
+
+    def _start_scheduler(self, job: Job, plan: Plan | None) -> None:
+        """Ask the scheduler's model about this slot, after the planner's."""
+        if self._settings.llm_scheduler and self._doors.ask_llm and plan is not None and plan.routes:
+            self._beside.start(job, plan, self._epoch)
 
     def _lately(self) -> tuple[SlotSummary, ...]:
         kept = self._settings.llm_lately_slots

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, cast
 
 from agents.proposal import Proposal
+from agents.tool_recordings import ToolsDoor
 from edgewise.control.actuator import Actuator
 from edgewise.control.ports import ChatModel
 from edgewise.control.state import EpochResult, Job
@@ -18,11 +19,12 @@ from graphs.ports import Ports
 Propose = Callable[[Job, EpochResult], Awaitable[Proposal]]
 
 
-def proposer(chat: ChatModel | None, settings: Settings) -> Propose:
-    """`Doors.propose` with every door shut but the language model's, so that there is one way to ask it."""
+def proposer(chat: ChatModel | None, settings: Settings, tools: ToolsDoor | None = None) -> Propose:
+    """`Doors.propose` with every door shut but the language model's, so that there is one way to ask it. tools: what
+    its tools answered then."""
     shut = cast(Any, Shut())
     world = World((), ())
-    ports = Ports(shut, shut, shut, shut, shut, shut, chat)
+    ports = Ports(shut, shut, shut, shut, shut, shut, chat, tools=tools)
     actuator = Actuator(shut, shut, shut, shut, shut, world, settings)
     return Doors(ports, actuator, world, settings, "replay").propose
 

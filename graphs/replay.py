@@ -15,9 +15,11 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import StateGraph
 from langgraph.types import StateSnapshot
 
+from agents.deployment import Deployed
 from agents.proposal import Proposal
+from agents.tool_recordings import ToolsDoor
 from edgewise.control.ports import ChatModel
-from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.state import EpochResult, Job, NodeBrief, Ticket
 from edgewise.domain.decision import Decision, LlmUse, Rung
 from edgewise.domain.errors import BadInput
 from edgewise.domain.observation import Observation
@@ -28,6 +30,7 @@ from graphs import epoch, slot
 from graphs.packing import serializer
 from graphs.proposing import proposer
 from graphs.state import Plain, read
+from graphs.tools import deploy_node
 
 SLOT_END = "gate"  # after it, nodes have effects
 EPOCH_END = "propose"
@@ -36,12 +39,14 @@ EPOCH_END = "propose"
 @dataclass(frozen=True, slots=True)
 class Thread:
     """One recorded decision (`d-…`) or epoch (`e-…`): the state as it was left. pending: nodes it had not come to
-    when it was cut off, or where it waits. decided: what the gate said, whatever a person made of it later."""
+    when it was cut off, or where it waits. decided: what the gate said, whatever a person made of it later.
+    of_slot: the slot it is counted with, where that is not the one it was started in."""
 
     id: str
     values: Plain
     pending: tuple[str, ...] = ()
     decided: Plain | None = None
+    of_slot: int | None = None
 
     @property
     def is_slot(self) -> bool:
@@ -49,7 +54,7 @@ class Thread:
 
     @property
     def slot(self) -> int:
-        return int(self.values["ticket"]["slot"])
+        return int(self.values["ticket"]["slot"]) if self.of_slot is None else self.of_slot
 
     @property
     def whole(self) -> bool:
@@ -69,14 +74,23 @@ class Thread:
 
 class ReplayTools:
     """Implements GraphTools for one thread: what the doors answered then, and no effects. chat: answers from
-    recordings, or a live model in a fork; asked only where the thread's was (`asks`)."""
+    recordings, or a live model in a fork; asked only where the thread's was (`asks`). tools: what a planner's tools
+    answered then; None: they answer anew."""
 
-    def __init__(self, thread: Thread, settings: Settings, chat: ChatModel | None = None, asks: bool | None = None):
+    def __init__(
+        self,
+        thread: Thread,
+        settings: Settings,
+        chat: ChatModel | None = None,
+        asks: bool | None = None,
+        tools: ToolsDoor | None = None,
+    ):
         self.settings = settings
+        self._deployers = chat if settings.llm_deployers and thread.values.get("uses") else None
         self._job = read(Job, thread.values, "job")
         self._notes = "; ".join(thread.values.get("notes", []))
         asks = was_asked(thread) if asks is None else asks
-        self._propose = proposer(chat if asks else None, settings)
+        self._propose = proposer(chat if asks else None, settings, tools)
 
     async def observe(self, ticket: Ticket) -> Observation:
         return ticket.observation or self._job.observation
@@ -86,6 +100,9 @@ class ReplayTools:
 
     async def propose(self, job: Job, result: EpochResult) -> Proposal:
         return await self._propose(job, result)
+
+    async def deploy(self, node: str, briefs: Sequence[NodeBrief]) -> Deployed:
+        return await deploy_node(node, briefs, self._deployers, self.settings)
 
     async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
         return decision
@@ -113,7 +130,7 @@ async def threads_of(saver: AsyncSqliteSaver) -> tuple[Thread, ...]:
     ) as rows:
         names = [row[0] async for row in rows]
     silent = _Silent()
-    graphs = {
+    graphs: dict[str, Any] = {
         "d-": slot.build(silent).compile(checkpointer=saver),
         "e-": epoch.build(silent).compile(checkpointer=saver),
     }

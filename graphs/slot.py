@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send, interrupt
 
-from agents.deployer import arrange
 from edgewise.control import approvals, decide, intake
 from edgewise.control.decide import Pool
-from edgewise.control.state import Job, NodeBrief, NodeOrder, Ticket, Veto
+from edgewise.control.state import Job, NodeBrief, NodeOrder, Ticket
 from edgewise.domain.codec import from_plain
-from edgewise.domain.decision import ApprovalState, Decision
+from edgewise.domain.decision import ApprovalState, Decision, LlmUse
 from graphs.state import DeployState, Plain, SlotState, dump, read
 from graphs.tools import GraphTools
 
@@ -93,7 +90,9 @@ class SlotNodes:
         return [Send("deploy", {"node": n, "briefs": [dump(b) for b in mine]}) for n, mine in by_node] or "gate"
 
     async def deploy(self, state: DeployState) -> Plain:
-        return {"orders": [dump(x) for x in arrange_node(state["node"], state["briefs"])]}
+        found = await self._tools.deploy(state["node"], [from_plain(NodeBrief, b) for b in state["briefs"]])
+        uses = [dump(found.use)] if found.use != LlmUse() else []
+        return {"orders": [dump(x) for x in found.orders], "uses": uses}
 
     async def gate(self, state: SlotState) -> Plain:
         job, settings = read(Job, state, "job"), self._tools.settings
@@ -147,21 +146,6 @@ class SlotNodes:
         return {}
 
 
-def arrange_node(node: str, briefs: Sequence[Any]) -> list[NodeOrder]:
-    """One node's deployer on its briefs. If it fails, its node's changes are refused, and the others' go on."""
-    out = []
-    for plain in briefs:
-        brief = from_plain(NodeBrief, plain)
-        try:
-            out.append(arrange(brief))
-        except Exception as error:
-            _log.exception("the deployer of %s failed", node)
-            why = f"its deployer failed: {type(error).__name__}: {error}"
-            vetoes = tuple(Veto(c, why) for c in brief.changes)
-            out.append(NodeOrder(brief.plan_id, node, (), vetoes, f"{node}: {why}"))
-    return out
-
-
 def sorted_orders(state: SlotState) -> list[NodeOrder]:
     """Branches end in any order; decisions must not depend on it."""
     orders = [from_plain(NodeOrder, x) for x in state.get("orders", [])]
@@ -169,7 +153,8 @@ def sorted_orders(state: SlotState) -> list[NodeOrder]:
 
 
 def _noted(decision: Decision, state: SlotState) -> Decision:
-    return replace(decision, notes=(*decision.notes, *state.get("notes", [])))
+    use = sum((from_plain(LlmUse, u) for u in state.get("uses", [])), decision.llm)
+    return replace(decision, notes=(*decision.notes, *state.get("notes", [])), llm=use)
 
 
 def _failed(what: str, error: Exception) -> Plain:

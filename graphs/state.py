@@ -13,9 +13,9 @@ Plain = dict[str, Any]
 
 
 class SlotState(TypedDict, total=False):
-    """ticket: control.state.Ticket, the input. job, pool, decision: as in control.decide. orders, failures, notes:
-    joined over nodes and branches. stand_in: what the slot goes on by while `decision` waits for a person. settings:
-    those the decision was made with, for whoever makes it again."""
+    """ticket: control.state.Ticket, the input. job, pool, decision: as in control.decide. orders, failures, notes,
+    uses (of language models): joined over nodes and branches. stand_in: what the slot goes on by while `decision`
+    waits for a person. settings: those the decision was made with, for whoever makes it again."""
 
     ticket: Plain
     settings: Plain
@@ -24,6 +24,7 @@ class SlotState(TypedDict, total=False):
     orders: Annotated[list[Plain], operator.add]
     failures: Annotated[list[str], operator.add]
     notes: Annotated[list[str], operator.add]
+    uses: Annotated[list[Plain], operator.add]
     decision: Plain
     stand_in: Plain
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from agents.deployment import Deployed, deploy
 from agents.proposal import Proposal
-from edgewise.control.state import EpochResult, Job, Ticket
+from edgewise.control.ports import ChatModel
+from edgewise.control.state import EpochResult, Job, NodeBrief, NodeOrder, Ticket, Veto
 from edgewise.domain.decision import Decision, LlmUse, Rung
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Change
 from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class GraphTools(Protocol):
@@ -26,6 +31,10 @@ class GraphTools(Protocol):
         ...
 
     async def propose(self, job: Job, result: EpochResult) -> Proposal: ...
+
+    async def deploy(self, node: str, briefs: Sequence[NodeBrief]) -> Deployed:
+        """One node's deployer on its briefs, one for each plan that changes something there."""
+        ...
 
     async def act(self, decision: Decision, order: Sequence[Change]) -> Decision: ...
 
@@ -51,6 +60,9 @@ class OfflineTools:
     async def propose(self, job: Job, result: EpochResult) -> Proposal:
         return Proposal(None, Rung.OPTIMISER, LlmUse(), "")
 
+    async def deploy(self, node: str, briefs: Sequence[NodeBrief]) -> Deployed:
+        return await deploy_node(node, briefs, None, self.settings)
+
     async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
         return decision
 
@@ -59,3 +71,16 @@ class OfflineTools:
 
     async def reflect(self, job: Job) -> None:
         return None
+
+
+async def deploy_node(node: str, briefs: Sequence[NodeBrief], chat: ChatModel | None, settings: Settings) -> Deployed:
+    """One node's deployer. If it fails, its node's changes are refused, and the others' go on."""
+    try:
+        return await deploy(briefs, chat, settings)
+    except Exception as error:
+        _log.exception("the deployer of %s failed", node)
+        why = f"its deployer failed: {type(error).__name__}: {error}"
+        refused = (
+            NodeOrder(b.plan_id, node, (), tuple(Veto(c, why) for c in b.changes), f"{node}: {why}") for b in briefs
+        )
+        return Deployed(tuple(refused))

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from edgewise.control.fork import ForkEdit
 from edgewise.domain.codec import adapter
 from edgewise.domain.decision import Decision
 from edgewise.domain.intent import Intent
@@ -23,6 +24,7 @@ PUBLISHED = {
     "prompt-row": PromptRow,
     "replica-row": ReplicaRow,
     "world": World,
+    "fork": ForkEdit,
 }
 
 

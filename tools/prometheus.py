@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from urllib3.util.retry import Retry
 
-from edgewise.control.ports import Clock
-from edgewise.domain.errors import TelemetryUnavailable
+from edgewise.control.ports import Clock, Sample
+from edgewise.domain.errors import BadInput, TelemetryUnavailable
 from edgewise.domain.observation import TelemetryFacts
 from tools.prometheus_samples import QUERY_NAMES, Samples, scrapes_by_source
 from tools.telemetry import Scrape, facts_of, trimmed
@@ -75,6 +76,16 @@ class PrometheusTelemetry:
             raise TelemetryUnavailable("nothing was read from Prometheus yet", where=self._url, hint=why)
         return facts_of(self._rings, self._clock.now_s(), self._window_s)
 
+    async def query(self, promql: str) -> Sequence[Sample]:
+        """The newest value of each series of an instant query's answer. Implements ports.MetricQuery."""
+        try:
+            answer = await asyncio.to_thread(self._server.custom_query, promql)
+            return [_sample(series) for series in answer if isinstance(series, dict)]
+        except PrometheusApiClientException as error:
+            raise BadInput(f"the query was not taken: {error}", where=self._url) from error
+        except (requests.RequestException, OSError, ValueError, TypeError, LookupError) as error:
+            raise TelemetryUnavailable(f"no answer to a query: {error}", where=self._url) from error
+
     async def aclose(self) -> None:
         self._server.close()
 
@@ -119,3 +130,10 @@ class PrometheusTelemetry:
         for source, stamp_s in list(self._newest.items()):
             if stamp_s < freshest_s - FORGET_S:
                 del self._newest[source], self._rings[source]
+
+
+def _sample(series: dict[str, Any]) -> Sample:
+    """Of an instant vector or, by its last point, a range."""
+    point = series["value"] if "value" in series else series["values"][-1]
+    labels = tuple(sorted((str(k), str(v)) for k, v in series.get("metric", {}).items()))
+    return Sample(labels, float(point[1]))

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from agents.chat import OpenAIChat
 from agents.metered import Totals
 from agents.recordings import RecordingChat
 from agents.tool_recordings import recording
+from edgewise.compose.case_memory import open_memory
 from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
 from edgewise.compose.live_intents import LiveIntents
 from edgewise.compose.live_view import LiveView, Seen
 from edgewise.compose.paths import FIDELITY, default_folder
+from edgewise.compose.replays import RunReplays
 from edgewise.compose.resume import facts_so_far, past_decisions
 from edgewise.control.intake import no_cluster, no_telemetry
 from edgewise.control.ports import ChatModel, Telemetry
@@ -37,7 +40,6 @@ from edgewise.settings import Settings, load_settings
 from graphs.approvals import counts
 from graphs.controller import Controller
 from graphs.ports import Ports
-from memory.chroma import ChromaMemory
 from serving.control_api.app import create_app
 from serving.control_api.metrics import Account, AgentUse
 from serving.control_api.server import bind, serve
@@ -46,7 +48,7 @@ from tools.history import RunHistory
 from tools.journal import RunJournal
 from tools.local import LocalCluster, NodeHandle
 from tools.router import HttpRouter
-from tools.rundir import CHECKPOINTS, MEMORY, RECORDINGS
+from tools.rundir import CHECKPOINTS, RECORDINGS
 from tools.scrape import ScrapeTelemetry
 from tools.store import DocumentStore
 
@@ -76,7 +78,8 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         parts = await _parts(config, settings, stack)
         view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
-        app = create_app(view, asking=parts.controller.asking, account=parts.account, intents=parts.intents)
+        replays, asking = RunReplays(Path(config.run_dir)), parts.controller.asking
+        app = create_app(view, asking=asking, intents=parts.intents, replays=replays, account=parts.account)
         serving = asyncio.create_task(
             serve(app, config.host, config.port, lambda url: on_ready({"port": _port(url)}), stop)
         )
@@ -177,15 +180,15 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     journal = RunJournal(run, store, past=past_decisions(run, clock.now_s()))
     await journal.take_revisions()
     stack.push_async_callback(journal.aclose)
-    memory = ChromaMemory(run / MEMORY)
-    await memory.start()
+    memory = await open_memory(run, settings)
     stack.push_async_callback(memory.aclose)
     tools = recording(run / RECORDINGS)
     ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run), RunHistory(run), tools)
     if ports.chat is not None:
         stack.push_async_callback(ports.chat.aclose)
     await stack.enter_async_context(_nodes_kept_known(router, cluster.urls))
-    run_id = f"{run.name}-{config.seed}"
+    # Runs share the memory, and two may have directories of one name: the second they began in tells them apart.
+    run_id = f"{run.name}-{config.seed}-{int(time.time()):x}"
     controller = Controller(ports, config.world, settings, config.mode, run / CHECKPOINTS, run_id)
     controller.actuator.facts = facts_so_far(run, config.world, clock.now_s())
     intents = LiveIntents(run, config.world, clock, settings, ports.chat, lambda x: setattr(controller, "intents", x))

@@ -98,9 +98,12 @@ def control_forever(path: Path, host: str | None, port: int | None, json: bool) 
 
 def stored_run_forever(run: Path, host: str | None, port: int | None, json: bool) -> int:
     """`edgewise control --run DIR --read-only`."""
+    from edgewise.compose.replays import RunReplays
     from serving.control_api.server import run_read_only
 
-    run_read_only(run, host or "127.0.0.1", port or 0, lambda url: say(json, "control (read-only)", url))
+    run_read_only(
+        run, host or "127.0.0.1", port or 0, lambda url: say(json, "control (read-only)", url), RunReplays(run)
+    )
     return 0
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agents.recordings import ReplayChat
+from agents.tool_recordings import ToolsDoor, replaying
+from edgewise.control.ports import ChatModel
 from edgewise.domain.errors import BadInput
 from edgewise.domain.records import PromptRow
 from graphs.checkpoints import copied, saver_over
@@ -20,15 +23,15 @@ HINT = "give a folder written by `edgewise demo` (or a controller), or a file wr
 
 @dataclass(frozen=True)
 class Recorded:
-    """threads: as in the checkpoints, oldest first. rows: decisions.jsonl by id. recordings: folder of language model
-    calls. prompts: those that came, as far as they are known."""
+    """threads: as in the checkpoints, oldest first. rows: decisions.jsonl by id. chat: a language model
+    that answers as it did; tools: a planner's, that do. prompts: those that came, as far as they are known."""
 
     name: str
     threads: tuple[Thread, ...]
     rows: Mapping[str, dict[str, Any]]
-    recordings: Path
+    chat: Callable[[], ChatModel]
     prompts: tuple[PromptRow, ...] = ()
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    tools: ToolsDoor | None = None
 
     def missing(self) -> tuple[int, tuple[str, ...]]:
         """(older decisions whose checkpoints are gone, what else cannot be replayed, in words)."""
@@ -41,6 +44,13 @@ class Recorded:
             f"{t.id} was cut off before it decided" for t in self.threads if not t.whole and t.id not in self.rows
         ]
         return older, tuple(notes)
+
+    def newest(self) -> int:
+        """The slot decided last. Raises BadInput where there is none."""
+        found = [t.slot for t in self.threads if t.is_slot and t.whole]
+        if not found:
+            raise BadInput("no decision that could be made again", where=self.name, hint=HINT)
+        return max(found)
 
     def decision(self, slot: int) -> Thread:
         """The slot's decision. Raises BadInput where there is none."""
@@ -79,4 +89,5 @@ def _files(path: Path, with_prompts: bool) -> Recorded | tuple[sqlite3.Connectio
         raise BadInput(what if path.exists() else "there is no such run", where=str(path), hint=HINT)
     rows = {row["id"]: row for row in read_decisions(path) if "id" in row}
     prompts = tuple(read_prompts(path)) if with_prompts else ()
-    return copied(checkpoints), Recorded(str(path), (), rows, path / RECORDINGS, prompts)
+    folder = path / RECORDINGS
+    return copied(checkpoints), Recorded(str(path), (), rows, lambda: ReplayChat(folder), prompts, replaying(folder))

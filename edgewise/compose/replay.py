@@ -10,7 +10,6 @@ from typing import Any
 
 from langsmith.run_helpers import tracing_context
 
-from agents.recordings import ReplayChat
 from edgewise.compose.recorded import Recorded
 from edgewise.control.ports import ChatModel
 from edgewise.domain.decision import Decision
@@ -49,17 +48,24 @@ class Replayed:
         return {"slots": self.slots, "identical": self.identical, "different": different}
 
 
-def replay(recorded: Recorded, slot: int | None = None, say: Say = lambda _: None) -> Replayed:
-    """Every recorded decision again, or those of one slot. Raises BadInput when there is none."""
-    return asyncio.run(replayed(recorded, slot, say))
+def replay(
+    recorded: Recorded, slot: int | None = None, say: Say = lambda _: None, newest: int | None = None
+) -> Replayed:
+    """Every recorded decision again, or those of one slot or of the newest. Raises BadInput when there is none."""
+    return asyncio.run(replayed(recorded, slot, say, newest))
 
 
-async def replayed(recorded: Recorded, slot: int | None = None, say: Say = lambda _: None) -> Replayed:
+async def replayed(
+    recorded: Recorded, slot: int | None = None, say: Say = lambda _: None, newest: int | None = None
+) -> Replayed:
     """As `replay`, in a running loop."""
     threads = [t for t in recorded.threads if t.whole and slot in (None, t.slot)]
+    if newest is not None:
+        asked = set(sorted({t.slot for t in threads})[-newest:])
+        threads = [t for t in threads if t.slot in asked]
     if not threads:
         raise _none(recorded, slot)
-    chat = ReplayChat(recorded.recordings)
+    chat = recorded.chat()
     found: list[SlotDifference] = []
     with tracing_context(enabled=False):  # a tracer configured for other programs would be a socket
         for i, thread in enumerate(threads):
@@ -68,14 +74,14 @@ async def replayed(recorded: Recorded, slot: int | None = None, say: Say = lambd
                 found.append(SlotDifference(thread.slot, parted.node, _named(thread, parted.diff)))
             say(f"{i + 1} of {len(threads)} decisions replayed, {len(found)} different")
     slots = {t.slot for t in threads}
-    older, notes = (0, ()) if slot is not None else recorded.missing()
+    older, notes = (0, ()) if slot is not None or newest is not None else recorded.missing()
     return Replayed(len(slots), tuple(sorted(found, key=lambda d: d.slot)), older, notes)
 
 
 async def _again(thread: Thread, chat: ChatModel, recorded: Recorded) -> Difference | None:
     """Where the thread, made again, parts from its record. What stops it from being made again is a difference."""
     try:
-        state = await run_again(thread, ReplayTools(thread, thread.settings(), chat))
+        state = await run_again(thread, ReplayTools(thread, thread.settings(), chat, tools=recorded.tools))
     except EdgewiseError as error:
         return Difference("", f"cannot be made again: {error.line()}")
     except Exception as error:

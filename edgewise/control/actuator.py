@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 from edgewise.control.grouping import by_node
@@ -45,6 +46,7 @@ class Actuator:
         self._goal: Plan | None = None
         self._decision = ""
         self._order: tuple[Place, ...] = ()
+        self._waits: dict[Place, float] = {}  # run-clock second before which a place is not touched
         self._cause: dict[Place, str] = {}
         self._drained: set[Place] = set()
         self._tries: dict[Place, Attempt] = {}
@@ -60,9 +62,16 @@ class Actuator:
     def goal(self) -> Plan | None:
         return self._goal
 
-    async def set_goal(self, plan: Plan, decision_id: str, order: Sequence[Place] = ()) -> bool:
+    async def set_goal(
+        self,
+        plan: Plan,
+        decision_id: str,
+        order: Sequence[Place] = (),
+        waits: Mapping[Place, float] = MappingProxyType({}),
+    ) -> bool:
         """Make `plan` the goal and publish it at once. True when the routers acknowledged it; else later ticks try
-        again, and until then nothing is drained on its account."""
+        again, and until then nothing is drained on its account. waits: seconds for which a place is not touched; one
+        that is waiting already does not wait longer."""
         before = {(r.node, r.model) for r in self._goal.replicas} if self._goal else set()
         after = {(r.node, r.model) for r in plan.replicas}
         if self._goal is None and self.facts is not None:
@@ -70,6 +79,8 @@ class Actuator:
         self._cause.update(dict.fromkeys(before ^ after, decision_id))
         self._tries = {p: a for p, a in self._tries.items() if p in before & after}
         self._goal, self._decision, self._order = plan, decision_id, tuple(order)
+        now_s = self._clock.now_s()
+        self._waits = {p: self._waits.get(p, now_s + wait_s) for p, wait_s in waits.items()}
         return await self._publish(force=True)
 
     @property
@@ -108,6 +119,7 @@ class Actuator:
         commands = next_commands(
             self._goal, self.acked, facts, loads, now_s, self._settings, self._need, self._tries, self._order
         )
+        commands = [c for c in commands if now_s >= self._waits.get((c.node, c.model), now_s)]
         await asyncio.gather(self._share(facts), *(self._carry_out(batch) for batch in by_node(commands).values()))
 
     async def _record(self, facts: ClusterFacts) -> None:

@@ -17,6 +17,8 @@ from edgewise.control.intake import URGENT, stale_cluster, stale_telemetry
 from edgewise.control.intents import aims, pins_of
 from edgewise.control.outlook import Outlook, lease, outlook
 from edgewise.control.planning import first_fill, from_case, optimise, rehearse, schedule, worth
+from edgewise.control.reweigh import SOURCE as SCHEDULER
+from edgewise.control.reweigh import with_reweighting
 from edgewise.control.state import Future, Job, NodeBrief, NodeOrder, Proposed
 from edgewise.control.twin_error import from_settings, margin_for
 from edgewise.control.vetoes import obey
@@ -116,7 +118,8 @@ def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
         plan = schedule(feasible.plan, ahead, job.observation, settings, job.decision_id)
         plan = floored(plan, settings.floor_share, (*floors, *plan.floors))
         ready.append(replace(p, plan=plan, note=note))
-    return replace(pool, challengers=tuple(ready), same=tuple(same))
+    offered = with_reweighting(job, ready, _plan_id(job, "s"), settings)
+    return replace(pool, challengers=offered, same=tuple(same))
 
 
 def briefs(job: Job, pool: Pool, settings: Settings) -> tuple[NodeBrief, ...]:
@@ -273,7 +276,7 @@ def _only(job: Job, pool: Pool, orders: Sequence[NodeOrder]) -> Decision:
 
 def _decision(job: Job, ruling: Ruling, orders: Sequence[NodeOrder]) -> Decision:
     bare = _bare(job, ruling.chosen.plan, ruling.verdict, ruling.candidates)
-    if ruling.chosen.source == "llm":
+    if ruling.chosen.source in ("llm", SCHEDULER):
         bare = replace(bare, rung=ruling.chosen.rung)
     return _with_changes(bare, job, orders)
 
@@ -295,7 +298,7 @@ def _bare(job: Job, plan: Plan, verdict: Verdict, candidates: tuple[Candidate, .
         verdict=verdict,
         candidates=candidates,
         recalled=tuple(dict.fromkeys([*(c.case.id for c in job.cases), *(result.recalled if result else ())])),
-        llm=result.llm if result and job.result_new else LlmUse(),
+        llm=(result.llm if result and job.result_new else LlmUse()) + job.beside,
         epoch_result=result.id if result else "",
         trigger=o.trigger,
         notes=(

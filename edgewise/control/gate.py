@@ -155,5 +155,6 @@ def _name(p: Proposed, base: Proposed) -> str:
         return p.plan.reason
     new, old = set(p.plan.replicas), set(base.plan.replicas)
     if new == old:
-        return "same replicas with new weights"
+        whose = f", {p.source}'s" if p.source != "optimiser" else ""
+        return f"same replicas with new weights{whose}"
     return f"{p.source} plan (+{len(new - old)} −{len(old - new)} replicas)"

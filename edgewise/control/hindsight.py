@@ -64,7 +64,7 @@ def look_back(job: Job, decision: Decision, came: Demand, span_s: float, setting
     if len(candidates) < 2:
         return None
     stage = scene(job.observation)
-    draws = _draws(stage, job.observation, came, decision.id)
+    draws = demand_as_it_came(stage, job.observation, came, decision.id)
     problem = outlook(job.observation, job.track, settings, intents=job.intents).problem
     found = rolling(stage, problem, draws, product_rules(settings), span_s)([c.plan for c in candidates])
     return Hindsight(span_s, len(came.at_s), _replayed(candidates, np.asarray(found)))
@@ -99,10 +99,11 @@ def _incumbent(decision: Decision) -> Candidate | None:
     return next((c for c in decision.candidates if c.source == "incumbent"), None)
 
 
-def _draws(stage: Scene, o: Observation, came: Demand, name: str) -> list[Draw]:
+def demand_as_it_came(stage: Scene, o: Observation, came: Demand, name: str, count: int = DRAWS) -> list[Draw]:
+    """`count` draws of the same arrivals; what differs is what is not known of them: the service each needed."""
     draws = []
     known = np.isfinite(came.service_s)
-    for k in range(DRAWS):
+    for k in range(count):
         rng = generator(name, "hindsight", str(k))
         resident = sizes_around(o.model_specs, stage.resident_model, stage.resident_s, rng)
         drawn = sizes_around(o.model_specs, came.model, came.hint_s, rng)

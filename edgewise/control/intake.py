@@ -88,6 +88,8 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         last_asked=ticket.last_asked,
         declined=ticket.declined,
         llm_rests=ticket.llm_rests,
+        reweighting=ticket.reweighting,
+        beside=ticket.beside,
     )
 
 

@@ -17,6 +17,7 @@ from edgewise.domain.records import (
     Case,
     CaseOutcome,
     PromptRow,
+    Reach,
     RecalledCase,
     ReplicaRow,
     Situation,
@@ -71,6 +72,22 @@ class Telemetry(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of a query's answer: its labels, sorted, and its newest value."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+@runtime_checkable
+class MetricQuery(Protocol):
+    """A telemetry door that answers PromQL, as of now. Raises BadInput for a query the server does not take, with its
+    words, TelemetryUnavailable when there is no answer."""
+
+    async def query(self, promql: str) -> Sequence[Sample]: ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """A router's word that it routes by `plan_id` since `at_s`."""
 
@@ -119,9 +136,17 @@ class History(Protocol):
 @runtime_checkable
 class Memory(Protocol):
     """Episodic case memory. `recall` gives at most `count` scored cases, nearest situation first; only cases
-    whose outcome is known. `remember` upserts by case id; `score` adds the measured outcome to one."""
+    whose outcome is known, no two alike where there are others near. reach: leaves out what cannot be carried out
+    there (None: nothing is left out). both: of good and bad examples at least one each, where there is one near.
 
-    async def recall(self, situation: Situation, count: int) -> Sequence[RecalledCase]: ...
+    `remember` upserts by case id; `score` adds the measured outcome to one, or to the case that it became part of: a
+    case that repeats the situation and the placement of another adds to its means and is one with it. A second score
+    of a case is a second look at the same measurement, not another one.
+    """
+
+    async def recall(
+        self, situation: Situation, count: int, reach: Reach | None = None, *, both: bool = False
+    ) -> Sequence[RecalledCase]: ...
 
     async def remember(self, case: Case) -> None: ...
 

@@ -149,6 +149,12 @@ def rolling(s: Scene, p: Problem, draws: Sequence[Draw], rules: Rules, horizon_s
     return evaluate
 
 
+def outcomes_of(s: Scene, plans: Sequence[Plan], draws: Sequence[Draw], rules: Rules, horizon_s: float) -> Outcomes:
+    """What becomes of each plan on each draw, with what met its deadline."""
+    arranged = [arrange(plan, s.nodes, s.models) for plan in plans]
+    return roll(s.snapshot, arranged, draws, rules, horizon_s, deadlines=True)
+
+
 def _roll(
     snapshot: Snapshot, plans: Sequence[Arranged], draws: Sequence[Draw], rules: Rules, horizon_s: float
 ) -> Outcomes:

@@ -27,7 +27,8 @@ class Future(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """A plan someone proposes. source: optimiser | llm | incumbent | case | roll-back, as in Candidate."""
+    """A plan someone proposes. source: optimiser | llm | llm-scheduler | incumbent | case | roll-back, as in
+    Candidate."""
 
     source: str
     plan: Plan
@@ -46,6 +47,39 @@ class EpochResult:
     recalled: tuple[str, ...] = ()
     llm: LlmUse = field(default_factory=LlmUse)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTimes:
+    """The weight of sending `model` from `access_node` (ANY: all) to `node`, multiplied."""
+
+    access_node: str
+    model: str
+    node: str
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareTimes:
+    """The share of `model` on `node`, multiplied."""
+
+    node: str
+    model: str
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reweighting:
+    """A scheduler's correction of the optimiser's weights and shares, made beside the slots from the observation of
+    `slot`. note: what was repaired; reason: the scheduler's own."""
+
+    id: str
+    slot: int
+    routes: tuple[RouteTimes, ...] = ()
+    shares: tuple[ShareTimes, ...] = ()
+    rung: Rung = Rung.LLM
+    note: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +114,9 @@ class Ticket:
     replayed or handed on from a slot; else it is made. offers: placements to go back to, for the gate to judge.
     trust: what past decisions' outcomes make it ask for. intents: the operator's, those in force or still to come.
     lately: summaries of the slots before, oldest first; last_asked: None before the planner's first answer (both for
-    an epoch).
-    declined: placements that a person does not want. stood: what intents did at the last slot, in words
-    (announced.standing). llm_rests: why the language model is not asked now; empty: it is.
+    an epoch). declined: placements that a person does not want. stood: what intents did at the last slot, in words
+    (announced.standing). reweighting: a scheduler's, ready and not taken yet. beside: what models cost beside the
+    slots since the last one. llm_rests: why the language model is not asked now; empty: it is.
     """
 
     decision_id: str
@@ -105,6 +139,8 @@ class Ticket:
     declined: tuple[Declined, ...] = ()
     llm_rests: str = ""
     stood: tuple[str, ...] = ()
+    reweighting: Reweighting | None = None
+    beside: LlmUse = field(default_factory=LlmUse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +166,8 @@ class Job:
     last_asked: LastAsked | None = None
     declined: tuple[Declined, ...] = ()
     llm_rests: str = ""
+    reweighting: Reweighting | None = None
+    beside: LlmUse = field(default_factory=LlmUse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +195,21 @@ class Veto:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """A change that is to begin `wait_s` seconds after the decision at the earliest."""
+
+    change: Change
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class NodeOrder:
-    """A deployment agent's answer: its node's changes in the order to carry them out, and those it refuses."""
+    """A deployment agent's answer: its node's changes in the order to carry them out, those it refuses, and those it
+    delays."""
 
     plan_id: str
     node: str
     order: tuple[Change, ...]
     vetoes: tuple[Veto, ...] = ()
     note: str = ""
+    waits: tuple[Wait, ...] = ()

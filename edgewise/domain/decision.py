@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    source: str  # optimiser | llm | incumbent | case | roll-back
+    source: str  # optimiser | llm | llm-scheduler | incumbent | case | roll-back
     plan: Plan
     score: Score
     note: str = ""  # what projection changed, in words

@@ -48,23 +48,30 @@ class Draw:
 @dataclass(frozen=True)
 class Outcomes:
     """latency_s[plan, draw, m]: sums over prompts; count[draw, m]; busy_s[plan, draw, n]; moves[plan, draw]: loads
-    and unloads. events: of the twin, in all."""
+    and unloads. events: of the twin, in all. met[plan, draw, m]: prompts within their deadline, where asked for."""
 
     latency_s: Floats
     count: Floats
     busy_s: Floats
     moves: Floats
     events: int
+    met: Floats | None = None
 
 
 def roll(
-    snapshot: Snapshot, plans: Sequence[Arranged], draws: Sequence[Draw], rules: Rules, horizon_s: float
+    snapshot: Snapshot,
+    plans: Sequence[Arranged],
+    draws: Sequence[Draw],
+    rules: Rules,
+    horizon_s: float,
+    deadlines: bool = False,
 ) -> Outcomes:
     """Every plan on every draw."""
     nodes, models = snapshot.state.shape
     latency = np.zeros((len(plans), len(draws), models))
     count = np.zeros((len(draws), models))
     busy, moves = np.zeros((len(plans), len(draws), nodes)), np.zeros((len(plans), len(draws)))
+    met = np.zeros(latency.shape) if deadlines else None
     events = 0
     for k, draw in enumerate(draws):
         count[k] = np.bincount(draw.demand.model, minlength=models)
@@ -76,10 +83,17 @@ def roll(
             advance(snapshot.physics, draw.demand, no_happenings(), s, rules, PATIENCE * horizon_s + horizon_s, True)
             ends_s = np.where(s.status == COMPLETED, s.finished_s, s.clock[0])
             latency[i, k] = np.bincount(draw.demand.model, ends_s - draw.demand.at_s, models)
+            if met is not None:
+                kept = (s.status == COMPLETED) & (ends_s - draw.demand.at_s <= _deadlines(snapshot, draw))
+                met[i, k] = np.bincount(draw.demand.model, kept, models)
             busy[i, k] = s.busy_s
             moves[i, k] = moves_between(first, s)
             events += int(s.tally[EVENTS])
-    return Outcomes(latency, count, busy, moves, events)
+    return Outcomes(latency, count, busy, moves, events, met)
+
+
+def _deadlines(snapshot: Snapshot, draw: Draw) -> Floats:
+    return np.asarray(snapshot.physics.deadline_s[draw.demand.model])
 
 
 def moves_between(before: State, after: State) -> int:

@@ -74,9 +74,17 @@ def endpoint_rows(
             "endpoint": name, "url": urls.get(name, ""), "system": kind.value, "polls": len(mine),
             "failed_polls": len(failed), "notes": sorted({p.note for p in failed}),
             "restarts": seen.restarts.get(name, 0), "known": list(BY_KIND[kind].known),
-            "unknown": list(BY_KIND[kind].unknown),
+            "unknown": [x for x in BY_KIND[kind].unknown if not _covered(x, kinds)],
         })  # fmt: skip
     return rows
+
+
+def _covered(gap: str, kinds: Mapping[str, Kind]) -> bool:
+    """Whether another endpoint says what one cannot."""
+    found = set(kinds.values())
+    return ("nodes' URLs" in gap and Kind.EDGEWISE_NODE in found) or (
+        "gateway's URL" in gap and Kind.EDGEWISE_GATEWAY in found
+    )
 
 
 def calibration_rows(stage: Stage, found: Calibration | None) -> dict[str, Any]:

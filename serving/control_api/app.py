@@ -15,6 +15,7 @@ from serving.control_api import approvals, errors, metrics
 from serving.control_api.approvals import ApprovalsDoor
 from serving.control_api.body_limit import BodyLimit
 from serving.control_api.intents import IntentDoor, add_routes
+from serving.control_api.replays import Replays, replay_routes
 from serving.control_api.schema import (
     DecisionDetail,
     DecisionList,
@@ -45,11 +46,12 @@ def create_app(
     read_only: bool = False,
     asking: ApprovalsDoor | None = None,
     intents: IntentDoor | None = None,
+    replays: Replays | None = None,
     account: Callable[[], metrics.Account] | None = None,
 ) -> FastAPI:
     """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking, intents: of a
-    running controller; without it, approvals are those of the recorded decisions, and no intents are taken.
-    account: what /metrics shows; without it there is none."""
+    running controller; without it, approvals are those of the recorded decisions, and no intents are taken. replays:
+    None: no routes. account: what /metrics shows; without it there is none."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,
@@ -68,6 +70,8 @@ def create_app(
     wishes = _router("intents")
     add_routes(wishes, None if read_only else intents, _SHAPE)
     app.include_router(wishes)
+    if replays is not None:
+        app.include_router(replay_routes(replays, _router("replay")))
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     return app

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from edgewise.domain.errors import BadInput
 from serving.control_api.app import create_app
+from serving.control_api.replays import Replays
 from serving.control_api.run_view import open_run
 
 LINGER_S = 2  # how long open event streams may take to end when the server stops
@@ -126,11 +127,15 @@ class ServerThread:
 
 
 def run_read_only(
-    run: Path, host: str = "127.0.0.1", port: int = 0, on_ready: Callable[[str], None] | None = None
+    run: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    on_ready: Callable[[str], None] | None = None,
+    replays: Replays | None = None,
 ) -> None:
     """`edgewise control --run DIR --read-only`: serves a stored run until SIGINT or SIGTERM.
     Raises BadInput when `run` is no run directory, has a broken line, or the port is busy."""
-    app = create_app(open_run(run), read_only=True)
+    app = create_app(open_run(run), read_only=True, replays=replays)
 
     async def main() -> None:
         stop = asyncio.Event()

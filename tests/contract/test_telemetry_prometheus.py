@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
+from edgewise.control.ports import MetricQuery
+from edgewise.domain.errors import BadInput, TelemetryUnavailable
 from tests.contract.exporter_world import ExporterWorld
 from tests.contract.telemetry_spec import TelemetrySpec
 from tests.support.metrics_exporter import Exporter
@@ -42,3 +44,20 @@ class TestPrometheusTelemetry(TelemetrySpec):
 
         yield ExporterWorld(exporter, telemetry, unheard, WINDOW_S, SCRAPE_S)
         await telemetry.aclose()
+
+
+async def test_promql_is_answered(server: tuple[Exporter, str]) -> None:
+    telemetry = PrometheusTelemetry(server[1], RunClock(), WINDOW_S)
+    assert isinstance(telemetry, MetricQuery)
+    try:
+        (two,) = await telemetry.query("vector(1 + 1)")
+        assert (two.labels, two.value) == ((), 2.0)
+        assert all(dict(s.labels)["__name__"] == "up" for s in await telemetry.query("up"))
+        with pytest.raises(BadInput, match="not taken"):
+            await telemetry.query("sum(")
+    finally:
+        await telemetry.aclose()
+    gone = PrometheusTelemetry("http://127.0.0.1:9", RunClock(), WINDOW_S)
+    with pytest.raises(TelemetryUnavailable):
+        await gone.query("up")
+    await gone.aclose()

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from agents import deployment
 from edgewise.control import decide
 from edgewise.control.ports import ChatReply, ChatRequest
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Decision, Mode, Rung
 from edgewise.domain.errors import ChatUnavailable, MemoryUnavailable, SetupError
 from edgewise.domain.world import World
-from graphs import slot as slot_graph
 from graphs.checkpoints import Retention, open_checkpoints
 from tests.support.control_world import LARGE_HEAVY, SD_HEAVY, Loop, rates, seven, until
 
@@ -229,14 +229,14 @@ async def test_failing_parts_are_noted_and_the_last_plan_goes_on(
 
 
 async def test_one_failing_deployer_does_not_fail_the_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = slot_graph.arrange
+    real = deployment.arrange
 
     def moody(brief: Any) -> Any:
         if brief.node == "edge-2":
             raise ValueError("bad day")
         return real(brief)
 
-    monkeypatch.setattr(slot_graph, "arrange", moody)
+    monkeypatch.setattr(deployment, "arrange", moody)
     async with Loop(tmp_path) as loop:
         first = loop.controller.latest.decision
         assert first is not None

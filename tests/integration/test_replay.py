@@ -15,9 +15,9 @@ import pytest
 
 from edgewise.compose.recorded import open_recorded, opened
 from edgewise.compose.replay import lines_of, replay, replayed
-from edgewise.control.ports import ChatReply, ChatRequest
-from edgewise.domain.errors import BadInput, ChatUnavailable
+from edgewise.domain.errors import BadInput
 from tests.support.control_world import LARGE_HEAVY, SD_HEAVY, Loop, rates
+from tests.support.moody import Moody
 from tests.support.recorded_run import recorded_run
 
 
@@ -70,7 +70,7 @@ def test_a_record_that_was_changed_is_seen_and_named(run: Path, tmp_path: Path) 
     rows = {name: dict(row) for name, row in recorded.rows.items()}
     rows["d-000004"]["reason"] = "because"
     threads = [_bent(t) if t.id == "d-000006" else t for t in recorded.threads]
-    found = replay(type(recorded)(str(run), tuple(threads), rows, recorded.recordings))
+    found = replay(replace(recorded, threads=tuple(threads), rows=rows))
     assert found.slots - found.identical == 2
     assert [(d.slot, d.node) for d in found.different] == [(4, ""), (6, "gate")]
     assert "recorded 'because', replayed" in found.different[0].diff
@@ -89,7 +89,7 @@ def _bent(thread: Any) -> Any:
 def test_other_settings_make_another_decision(run: Path) -> None:
     recorded = open_recorded(run)
     bent = [_set(t, gate_margin=0.5, alpha=5.0) for t in recorded.threads]
-    found = replay(type(recorded)(str(run), tuple(bent), recorded.rows, recorded.recordings))
+    found = replay(replace(recorded, threads=tuple(bent)))
     assert len({d.slot for d in found.different}) > 3
 
 
@@ -125,7 +125,7 @@ async def test_a_second_controller_writes_no_thread_again(tmp_path: Path) -> Non
 def test_what_was_not_kept_is_said(run: Path) -> None:
     recorded = open_recorded(run)
     kept = tuple(t for t in recorded.threads if t.slot >= 5)
-    found = replay(type(recorded)(str(run), kept, recorded.rows, recorded.recordings))
+    found = replay(replace(recorded, threads=kept))
     assert found.older == 5
     assert "5 older slots are not kept" in lines_of(found, "run")
 
@@ -148,31 +148,6 @@ def _edgewise(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "edgewise.cli", *arguments], capture_output=True, text=True, timeout=100
     )
-
-
-class Moody:
-    """A language model with good and bad days: plans, prose, nothing, and no answer."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
-        self.asked += 1
-        plan = {"replicas": [{"node": f"edge-{i}", "models": ["gpt2", "blip"][: 1 + i % 2]} for i in range(1, 8)]}
-        plan["replicas"][0]["models"] = ["stable-diffusion"]
-        plan["replicas"][1]["models"] = ["gpt2-large"]
-        text = orjson.dumps(plan).decode()
-        match self.asked % 4:
-            case 0:
-                raise ChatUnavailable("429", retry_after_s=3)
-            case 1:
-                return ChatReply(text, "stop", 300, 0.02)
-            case 2:
-                return ChatReply(f"Certainly! ```json\n{text[:-1]},}}``` as you wish", "stop", 310, 0.02)
-        return ChatReply("I would rather not.", "stop", 20, 0.02)
-
-    async def aclose(self) -> None:
-        return None
 
 
 def test_what_a_language_model_said_is_said_again(tmp_path: Path, no_sockets: None) -> None:

@@ -65,6 +65,38 @@ def plan_object(state: Mapping[str, Any], rng: Random) -> dict[str, Any]:
     }
 
 
+def reweighting_object(state: Mapping[str, Any], rng: Random) -> dict[str, Any]:
+    """A scheduler's correction of a few of the routes and shares in the prompt."""
+    routes, shares = state["routes"]["rows"], state["shares"]["rows"]
+    at = state["routes"]["columns"].index
+    some = rng.sample(routes, min(3, len(routes)))
+    return {
+        "routes": [
+            {"access_node": "*", "model": r[at("model")], "node": r[at("node")], "times": rng.choice([0.5, 2.0])}
+            for r in some
+        ],
+        "shares": [{"node": s[0], "model": s[1], "times": 1.5} for s in rng.sample(shares, min(2, len(shares)))],
+        "reason": "a little less there",
+    }
+
+
+def order_object(state: Mapping[str, Any], rng: Random) -> dict[str, Any]:
+    """A deployer's order of the changes in the prompt: as they come, the first one a second later."""
+    rows = state["changes"]["rows"]
+    return {
+        "order": [{"change": c, "model": m, "wait_s": float(not i)} for i, (c, m) in enumerate(rows)],
+        "vetoes": [],
+        "reason": "in turn",
+    }
+
+
+def answer_object(state: Mapping[str, Any], rng: Random) -> dict[str, Any]:
+    """The honest answer to the prompt of whichever agent it is."""
+    if "changes" in state:
+        return order_object(state, rng)
+    return reweighting_object(state, rng) if "routes" in state else plan_object(state, rng)
+
+
 # What the tools' side of a conversation can go wrong with. Each calls so for as long as it is offered tools; but for
 # `same-call`, which never has enough, two turns.
 TOOL_FAULTS: dict[str, tuple[tuple[str | None, str, str], ...]] = {
@@ -93,30 +125,54 @@ def _text(change: Callable[[str], str], finish_reason: str = "stop") -> Maker:
     return lambda plan, _state: Answer(change(json.dumps(plan)), finish_reason)
 
 
+def _each(value: Any, change: Callable[[str, Any], Any], key: str = "") -> Any:
+    """The value with each of its leaves changed, given the key it stands under."""
+    if isinstance(value, dict):
+        return {k: _each(v, change, k) for k, v in value.items()}
+    return [_each(v, change, key) for v in value] if isinstance(value, list) else change(key, value)
+
+
 def _everywhere(plan: dict[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
     models = state.get("allowed", {}).get("models", [])
-    return plan | {"replicas": [e | {"models": models} for e in plan["replicas"]]}
+    return plan | ({"replicas": [e | {"models": models} for e in plan["replicas"]]} if "replicas" in plan else {})
 
 
 def _floors(state: Mapping[str, Any], share: float) -> list[dict[str, Any]]:
     return [{"model": m, "share": share} for m in state.get("allowed", {}).get("models", [])]
 
 
+def _weights(weight: float, **more: Any) -> Callable[[dict[str, Any], Mapping[str, Any]], Any]:
+    """Every weight of the answer (a factor, a wait) set to this; of a plan its floors."""
+
+    def change(plan: dict[str, Any], state: Mapping[str, Any]) -> Any:
+        if "replicas" in plan:
+            return plan | more | {"floors": _floors(state, weight)}
+        return _each(plan, lambda k, v: weight if k in ("times", "wait_s") else v)
+
+    return change
+
+
 def _misspelt(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
-    return plan | {"replicas": [{"node": e["node"].upper().replace("-", "_"), "models": e["models"]} for e in plan["replicas"]]}  # fmt: skip  # noqa: E501
+    found = _each(plan, lambda k, v: v.upper().replace("-", "_") if k == "node" else v)
+    return found if "replicas" in plan else _each(found, lambda k, v: v.upper() if k == "model" else v)
 
 
 def _strangers(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
-    return plan | {"replicas": [{"node": "the-moon", "models": ["gpt-99", "skynet"]}]}
+    if "replicas" in plan:
+        return plan | {"replicas": [{"node": "the-moon", "models": ["gpt-99", "skynet"]}]}
+    return _each(plan, lambda k, v: "skynet" if k == "model" else v)
 
 
 def _wrong_types(plan: dict[str, Any], _state: Mapping[str, Any]) -> dict[str, Any]:
+    if "replicas" not in plan:
+        return _each(plan, lambda k, v: str(v) if k in ("times", "wait_s") else v) | {"reason": ["a", 1]}
     replicas = {e["node"]: ", ".join(e["models"]) for e in plan["replicas"]}
     return plan | {"replicas": replicas, "alpha": "0.5", "expires_slots": "six", "reason": ["a", 1]}
 
 
 def _duplicate_keys(text: str) -> str:
-    return '{"replicas": [], ' + text[1:]
+    first = next(iter(json.loads(text)))
+    return f'{{"{first}": [], {text[1:]}'
 
 
 # Content faults by name: an answer with status 200 in the right envelope, whose text is wrong in one way.
@@ -127,13 +183,13 @@ ANSWERS: dict[str, Maker] = {
     "thinking": _text(lambda t: f'<think>maybe {{"replicas": []}}?</think>{t}'),
     "trailing-comma": _text(lambda t: t.replace("]}]", "],},]").replace('"}', '",}')),
     "single-quotes": _text(lambda t: t.replace('"', "'").replace("null", "None")),
-    "truncated-early": _text(lambda t: t[: t.index('"roles"') - 8], "length"),
+    "truncated-early": _text(lambda t: t[: t.index('"roles"') - 8 if '"roles"' in t else 20], "length"),
     "truncated-late": _text(lambda t: t[: t.index('"reason"') + 15], "length"),
     "wrong-types": _spoilt(_wrong_types),
-    "nan": _text(lambda t: t.replace('"alpha": null', '"alpha": NaN')),
-    "nan-weight": _spoilt(lambda p, s: p | {"floors": _floors(s, float("nan"))}),
-    "negative": _spoilt(lambda p, s: p | {"alpha": -1, "expires_slots": -3, "floors": _floors(s, -0.5)}),
-    "too-large": _spoilt(lambda p, s: p | {"alpha": 1e300, "expires_slots": 10**30, "floors": _floors(s, 1.5)}),
+    "nan": _text(lambda t: t.replace('"alpha": null', '"alpha": NaN').replace("1.5", "NaN")),
+    "nan-weight": _spoilt(_weights(float("nan"))),
+    "negative": _spoilt(_weights(-0.5, alpha=-1, expires_slots=-3)),
+    "too-large": _spoilt(_weights(1e300, alpha=1e300, expires_slots=10**30)),
     "misspelt": _spoilt(_misspelt),
     "unknown-names": _spoilt(_strangers),
     "infeasible": _spoilt(_everywhere),
@@ -143,8 +199,10 @@ ANSWERS: dict[str, Maker] = {
     "null": lambda _p, _s: Answer(None),
     "duplicate-keys": _text(_duplicate_keys),
     "two-objects": _text(lambda t: f'{{"note": "first thoughts"}}\n{t}'),
-    "two-plans": _text(lambda t: f'{{"replicas": [{{"node": "the-moon", "models": ["gpt-99"]}}]}}\n{t}'),
-    "surrogates": _text(lambda t: t.replace("spread", "\ud83d spread")),
+    "two-plans": _text(
+        lambda t: f'{{"replicas": [{{"node": "the-moon", "models": ["gpt-99"]}}], "routes": 7, "order": 7}}\n{t}'
+    ),
+    "surrogates": _text(lambda t: t.replace('"reason": "', '"reason": "\ud83d')),
     "wrapped": _spoilt(lambda p, _: {"plan": p}),
     "deep": lambda _p, _s: Answer("[" * 5000),
     "garbage": lambda _p, _s: Answer("".join(chr(33 + i * 7 % 900) for i in range(3000))),

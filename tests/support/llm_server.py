@@ -23,7 +23,7 @@ from aiohttp import web
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.support.llm_answers import ANSWERS, TOOL_FAULTS, Answer, honest_calls, plan_object, state_in
+from tests.support.llm_answers import ANSWERS, TOOL_FAULTS, Answer, answer_object, honest_calls, state_in
 
 # Faults below the text: of status, envelope, time or connection.
 TRANSPORT = ("html", "not-json", "wrong-envelope", "429", "500", "hang", "drip", "reset", "reset-midway", "endless")
@@ -130,7 +130,7 @@ class LlmServer:
         state = next((s for m in body["messages"] if m["role"] == "user" and (s := state_in(m["content"]))), {})
         # The same plan throughout a conversation: what was tried out is what is answered.
         talk = json.dumps(state, sort_keys=True)
-        plan = plan_object(state, Random(f"{self.seed}/{talk}"))
+        plan = answer_object(state, Random(f"{self.seed}/{talk}"))
         turn = sum(m["role"] == "assistant" for m in body["messages"])
         calls: tuple[tuple[str | None, str, str], ...] = ()
         if body.get("tools"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agents.recordings import RecordingChat, ReplayChat, input_hash, recording_path
+from agents.recordings import RecordingChat, ReplayChat, input_hash, prune, recording_path
 from agents.retry_after import retry_after_s
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
 from edgewise.domain.errors import ChatUnavailable
@@ -128,3 +129,27 @@ async def test_a_damaged_recording_is_none(tmp_path: Path) -> None:
 def test_retry_after_in_seconds_or_as_a_date(header: str, seconds: float | None) -> None:
     assert retry_after_s({"retry-after": header}, wall_s=40.0) == seconds
     assert retry_after_s({}) is None
+
+
+async def test_only_the_newest_files_are_kept(tmp_path: Path) -> None:
+    for i in range(6):
+        path = tmp_path / f"planner-{i}.json"
+        path.write_text("{}")
+        os.utime(path, (i, i))
+    prune(tmp_path, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["planner-4.json", "planner-5.json"]  # noqa: ASYNC240
+
+
+async def test_a_reply_heard_at_the_deadline_is_kept(tmp_path: Path) -> None:
+    live = RecordingChat(Scripted(reply("late")), tmp_path)
+    async with live._writing:  # the disk is busy
+        task = asyncio.create_task(live.ask(REQUEST, 1.0))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    for _ in range(500):
+        if list(tmp_path.glob("*.json")):  # noqa: ASYNC240
+            break
+        await asyncio.sleep(0.01)
+    assert (await ReplayChat(tmp_path).ask(REQUEST, 1.0)).text == "late"

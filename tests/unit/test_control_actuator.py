@@ -156,3 +156,15 @@ async def test_the_lease_is_renewed_with_the_same_plan() -> None:
     await b.actuator.set_goal(plan, "d-1")
     await b.actuator.set_goal(replace(plan, expires_s=2000.0), "d-2")
     assert [p.expires_s for p, _ in b.router.published] == [1000.0, 2000.0]
+
+
+async def test_a_place_that_is_to_wait_is_not_touched_before_and_does_not_wait_twice() -> None:
+    b = Bench()
+    await b.actuator.tick()
+    place = ("edge-1", "gpt2")
+    await b.actuator.set_goal(goal(place, ("edge-2", "blip")), "d-1", [place], {place: 2.0})
+    await b.ticks(3)
+    assert b.log("load") == [("edge-2", "blip")]
+    await b.actuator.set_goal(goal(place, ("edge-2", "blip")), "d-2", [place], {place: 2.0})
+    await b.ticks(3)
+    assert b.log("load") == [("edge-2", "blip"), place]

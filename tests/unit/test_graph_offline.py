@@ -7,6 +7,8 @@ import json
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 import graphs.slot
 from agents.proposal import Proposal
 from edgewise.control.state import EpochResult
@@ -25,6 +27,22 @@ def test_the_factories_of_langgraph_json_open() -> None:
         module = importlib.import_module(path.removeprefix("./").removesuffix(".py").replace("/", "."))
         compiled = getattr(module, factory)()
         assert {"observe", "recall", "plan"} <= set(compiled.get_graph().nodes)
+
+
+@pytest.mark.parametrize(("name", "answer"), [("slot", "decision"), ("epoch", "result")])
+async def test_the_example_inputs_run_offline(name: str, answer: str) -> None:
+    target = json.loads((ROOT / "langgraph.json").read_text(encoding="utf-8"))["graphs"][name]
+    module = importlib.import_module(target.split(":")[0].removeprefix("./").removesuffix(".py").replace("/", "."))
+    given = json.loads((ROOT / "examples" / "graph" / f"{name}.json").read_text(encoding="utf-8"))
+    state = await getattr(module, target.split(":")[1])().ainvoke(given)
+    assert state[answer]["id"] == given["ticket"]["decision_id"]
+
+
+def test_the_drawings_are_current() -> None:
+    from scripts import drawings
+
+    text = drawings.PAGE.read_text(encoding="utf-8")
+    assert drawings.drawn(text) == text, "run scripts/drawings.py"
 
 
 def test_the_slot_graph_has_the_steps_of_the_design_in_order() -> None:

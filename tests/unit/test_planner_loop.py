@@ -102,7 +102,6 @@ async def test_a_model_that_only_ever_calls_tools_comes_to_its_final_turn() -> N
         ({"llm_max_tool_calls": 2}, 2),
         ({"llm_budget_tokens": 299}, 1),
         ({"llm_budget_tokens": 300}, 2),
-        ({"llm_timeout_s": 0.25}, 1),
     ],
 )
 async def test_bounds_leave_room_for_the_answer(settings: dict[str, Any], tooled: int) -> None:
@@ -110,6 +109,12 @@ async def test_bounds_leave_room_for_the_answer(settings: dict[str, Any], tooled
     made = await run(chat, **settings)
     assert made.plan is not None
     assert [bool(r.tools) for r in chat.requests] == [True] * tooled + [False]
+
+
+async def test_a_turn_with_tools_needs_time_for_the_final_one() -> None:
+    chat = ScriptedChat(FORECAST, GOOD, seconds=4.0)
+    assert (await run(chat, llm_timeout_s=10.0)).plan is not None
+    assert [bool(r.tools) for r in chat.requests] == [True, False]
 
 
 async def test_many_calls_at_once_are_all_answered_and_few_are_run() -> None:

@@ -115,7 +115,9 @@ async def test_no_second_question_when_it_would_not_fit() -> None:
     assert len(model.requests) == 1
     model = Model("no", GOOD, seconds=4.0)
     assert (await ask(model, timeout_s=10.0)).plan is not None
-    assert model.timeouts == [pytest.approx(9.5), pytest.approx(5.7)]
+    first, second = model.timeouts
+    assert 5.7 < first <= 9.5  # what was left on the clock, too
+    assert second == pytest.approx(5.7)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,34 @@
+"""Writes the capsules under tests/golden/capsules, from generated demand: run it when decisions are meant to change.
+
+python -m tests.support.make_capsules
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from edgewise.policy.kernel import use_kernel_cache
+
+FOLDER = Path(__file__).parents[1] / "golden" / "capsules"
+SLOTS = {"quiet": 7, "shift": 9, "node-lost": 11}
+
+
+def main() -> None:
+    use_kernel_cache()
+    from edgewise.compose.capsule import make_capsule, write_capsule
+    from edgewise.compose.recorded import open_recorded
+    from tests.support.moody import Moody
+    from tests.support.recorded_run import recorded_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        recorded = open_recorded(recorded_run(Path(folder) / "run", slots=14, chat=Moody()))
+        for name, slot in SLOTS.items():
+            made, found = make_capsule(recorded, slot)
+            if found.different:
+                raise SystemExit(f"{name}: {found.different[0].diff}")
+            write_capsule(made, FOLDER / f"{name}.json.gz")
+
+
+if __name__ == "__main__":
+    main()
