@@ -17,9 +17,10 @@ import pytest
 from edgewise.compose.recorded import open_recorded, opened
 from edgewise.compose.replay import lines_of, replay, replayed
 from edgewise.domain.errors import BadInput
+from tests.integration.test_approvals import asked, loop_of
 from tests.support.control_world import LARGE_HEAVY, SD_HEAVY, Loop, rates, until
 from tests.support.moody import Moody
-from tests.support.recorded_run import recorded_run
+from tests.support.recorded_run import recorded_run, write_decisions
 
 
 @pytest.fixture
@@ -197,3 +198,19 @@ async def test_an_epoch_that_was_cut_off_is_replayed_as_far_as_it_came(tmp_path:
     assert found.different == ()
     assert found.slots == 2
     assert [t.pending for t in recorded.threads if not t.is_slot] in ([], [("propose",)])
+
+
+@pytest.mark.parametrize("yes", [True, False, None])
+async def test_what_a_person_made_of_it_is_no_difference(tmp_path: Path, yes: bool | None) -> None:
+    """Approved, rejected, and waiting still when the run ended."""
+    async with loop_of(tmp_path) as loop:
+        request = await asked(loop)
+        if yes is not None:
+            await loop.controller.asking.answer(request.id, yes, request.hash, "ada")
+            await loop.slots(1)
+    write_decisions(tmp_path, loop)
+    recorded = await opened(tmp_path)
+    mine = next(t for t in recorded.threads if t.id == request.decision)
+    assert mine.decided is not None
+    assert mine.decided["plan"]["id"] == request.plan
+    assert (await replayed(recorded)).different == ()
