@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import packages_distributions
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from edgewise.policy.kernel import use_kernel_cache
 
 use_kernel_cache()  # before any test imports numba
+
+os.environ.setdefault("EDGEWISE_MEMORY_DIR", "run")  # no test's cases in the user's own memory
 
 OURS = ("edgewise", "agents", "tools", "memory", "serving", "graphs", "ui", "evals")
 

@@ -3,6 +3,7 @@ agents.tables for what keeps outside words data). Pure. No prompt of a user is e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from agents.answer import Names, answer_schema
 from agents.mending import clean_text
 from agents.prompting import prompt
 from agents.tables import document, rounded, table
+from edgewise.control.merit import is_good, standing
 from edgewise.control.ports import ChatRequest
 from edgewise.control.state import Job
 from edgewise.domain.observation import Observation
@@ -22,7 +24,6 @@ MAX_NOTES = 8
 MAX_CASES = 8
 BUSIEST = 3  # access nodes listed per kind
 LAST_SLOTS = 6  # listed one by one; those before them as means by epoch
-AS_PREDICTED = 1.1  # a case that came out at most this much worse than predicted counts as good
 
 
 def allowed_names(observation: Observation) -> Names:
@@ -153,9 +154,10 @@ def case_of(recalled: RecalledCase) -> dict[str, Any]:
         placement.setdefault(goal.node, []).append(goal.model)
     known: dict[str, Any] = {}
     if outcome is not None:
-        good = outcome.objective <= AS_PREDICTED * case.predicted
         known = {
-            "verdict": "good" if good else "bad",
+            "verdict": "good" if is_good(recalled) else "bad",
+            "worse_than_expected": rounded(math.exp(standing(recalled)) - 1),
+            "times": outcome.times,
             "objective": rounded(outcome.objective),
             "mean_latency_s": rounded(outcome.mean_latency_s),
             "jain": rounded(outcome.jain_normalized),
@@ -164,6 +166,8 @@ def case_of(recalled: RecalledCase) -> dict[str, Any]:
         "distance": rounded(recalled.distance),
         "predicted": rounded(case.predicted),
         **known,
+        "can_be_done_now": rounded(recalled.part),
+        "proposed_by": clean_text(case.source, 40),
         "summary": clean_text(case.summary, 200),
         "placement": placement,
     }

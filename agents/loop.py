@@ -6,12 +6,14 @@ calls, tool calls, tokens, and seconds by the replies' own word, so that a repla
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from agents.answer import Strict
 from agents.asking import Asked, Asker, added
-from agents.extract import fragments
+from agents.extract import fragments, strip_thinking
 from agents.ladder import Reading
 from agents.toolbox import Tools, failed
 from edgewise.control.ports import ChatReply, ChatRequest, ChatTurn, ToolCall
@@ -19,6 +21,7 @@ from edgewise.domain.decision import LlmUse
 from edgewise.settings import Settings
 
 A = TypeVar("A", bound=Strict)
+MAX_SPOKEN_CHARS = 16 * 1024
 
 
 @dataclass
@@ -76,9 +79,10 @@ class Conversation(Generic[A]):
             reply = await self._asker.ask(request, talk.left_s)
             if isinstance(reply, Asked):
                 return replace(reply, use=talk.use + reply.use, seconds=max(talk.longest_s, reply.seconds))
-            if reply.calls:
+            calls = reply.calls or spoken_calls(reply.text, [s.name for s in tools.specs], len(talk.turns))
+            if calls:
                 talk.heard(reply, self._asker.cost(reply))
-                await self._answer(tools, reply)
+                await self._answer(tools, replace(reply, calls=calls))
                 continue
             got = await self._asker.read(reply)
             talk.heard(reply, got.use)
@@ -144,3 +148,18 @@ class Conversation(Generic[A]):
 def is_attempt(reply: ChatReply) -> bool:
     """Whether a reply without calls was meant as the answer (or is a refusal of one), rather than thinking aloud."""
     return not reply.text.strip() or reply.finish_reason in ("length", "refusal") or bool(fragments(reply.text))
+
+
+def spoken_calls(text: str, names: Sequence[str], turn: int) -> tuple[ToolCall, ...]:
+    """Calls that were written into the text, as {"name": …, "arguments": {…}}: not every server parses its model's.
+    `turn` makes their ids unique in a conversation."""
+    found: list[ToolCall] = []
+    for fragment in fragments(strip_thinking(text)[:MAX_SPOKEN_CHARS]):
+        try:
+            plain = json.loads(fragment.text)
+        except (ValueError, RecursionError):
+            continue
+        arguments = plain.get("arguments", plain.get("parameters")) if isinstance(plain, dict) else None
+        if isinstance(arguments, dict) and plain.get("name") in names:
+            found.append(ToolCall(f"said-{turn}-{len(found)}", str(plain["name"]), json.dumps(arguments)))
+    return tuple(found)

@@ -220,12 +220,13 @@ def evaluate(
 command(cli, "eval", "edgewise eval paper7 --seeds 5 --out runs/paper7")(evaluate)
 
 
-@click.argument("kind", type=click.Choice(["twin", "planner", "graph"]))
-def bench(kind: str, json: bool) -> int:
+@click.argument("kind", type=click.Choice(["twin", "planner", "graph", "memory"]))
+@click.option("--cases", type=int, help="Of bench memory: cases held. Default: 10000.")
+def bench(kind: str, cases: int | None, json: bool) -> int:
     """Measure how fast a part is on this machine."""
     from edgewise.compose.bench import print_rows, run_bench
 
-    rows = run_bench(kind)
+    rows = run_bench(kind, cases)
     emit(rows) if json else print_rows(rows)
     return 0
 
@@ -468,32 +469,6 @@ def _fork(run: Path, slot: int | None, newest: int | None, words: tuple[str, ...
 command(cli, "replay", "edgewise replay runs/first --json")(replay)
 
 
-@click.argument("run", type=_PATH)
-@click.option("--slot", type=int, required=True, help="The slot whose decision is packed.")
-@click.option("--out", type=_PATH, help="The file; .gz compresses it. Default: capsule-slot-N.json.gz.")
-@click.option("--anonymise", is_flag=True, help="Replace node names, too.")
-def capsule(run: Path, slot: int, out: Path | None, anonymise: bool, json: bool) -> int:
-    """Pack one decision into one redacted file that replays and forks it on any machine."""
-    from edgewise.compose.capsule import make_capsule, write_capsule
-    from edgewise.compose.recorded import open_recorded
-
-    made, found = make_capsule(open_recorded(run, with_prompts=True), slot, anonymise)
-    path = out or Path(f"capsule-slot-{slot}.json.gz")
-    size = write_capsule(made, path)
-    lines = [d.diff for d in found.different]
-    if json:
-        emit({"file": str(path), "bytes": size, "slot": slot, "identical": not lines, "different": lines})
-    else:
-        click.echo(
-            f"{path}: slot {slot}, {size / 1024:.1f} KiB, replays {'identically' if not lines else 'DIFFERENTLY'}"
-        )
-        click.echo("\n".join(lines), nl=bool(lines))
-    return 0
-
-
-command(cli, "capsule", "edgewise capsule runs/first --slot 12 --out slot-12.json.gz")(capsule)
-
-
 @cli.group()
 def intents() -> None:
     """What the operator wants and expects."""
@@ -550,6 +525,32 @@ def shadow(urls: tuple[str, ...], models_file: Path | None, json: bool, **asked:
 
 
 command(cli, "shadow", "edgewise shadow http://edge-1:8000 http://edge-2:8000 --duration 600")(shadow)
+
+
+@click.argument("run", type=_PATH)
+@click.option("--slot", type=int, required=True, help="The slot whose decision is packed.")
+@click.option("--out", type=_PATH, help="The file; .gz compresses it. Default: capsule-slot-N.json.gz.")
+@click.option("--anonymise", is_flag=True, help="Replace node names, too.")
+def capsule(run: Path, slot: int, out: Path | None, anonymise: bool, json: bool) -> int:
+    """Pack one decision into one redacted file that replays and forks it on any machine."""
+    from edgewise.compose.capsule import make_capsule, write_capsule
+    from edgewise.compose.recorded import open_recorded
+
+    made, found = make_capsule(open_recorded(run, with_prompts=True), slot, anonymise)
+    path = out or Path(f"capsule-slot-{slot}.json.gz")
+    size = write_capsule(made, path)
+    lines = [d.diff for d in found.different]
+    if json:
+        emit({"file": str(path), "bytes": size, "slot": slot, "identical": not lines, "different": lines})
+    else:
+        click.echo(
+            f"{path}: slot {slot}, {size / 1024:.1f} KiB, replays {'identically' if not lines else 'DIFFERENTLY'}"
+        )
+        click.echo("\n".join(lines), nl=bool(lines))
+    return 0
+
+
+command(cli, "capsule", "edgewise capsule runs/first --slot 12 --out slot-12.json.gz")(capsule)
 
 
 def doctor(json: bool) -> int:

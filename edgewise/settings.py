@@ -148,6 +148,11 @@ class Settings(BaseSettings):
     llm_price_in: float = Field(0.0, ge=0, description="Price of a million tokens sent, in any currency.")
     llm_price_out: float = Field(0.0, ge=0, description="Price of a million tokens answered, in the same currency.")
     recall_cases: int = Field(3, ge=0, description="Cases recalled from memory per decision.")
+    memory_dir: str = Field(
+        "",
+        description="Folder of the case memory; empty: one in the user's data folder, shared by all runs; `run`: in "
+        "each run's directory.",
+    )
     hindsight: bool = Field(
         True,
         description="Re-run past decisions on the prompts that came; what they show moves the gate's margin, demotes "

@@ -28,6 +28,7 @@ from evals.placed import SlotWeights, offline
 from evals.product import Product, clairvoyant_settings_of, settings_of
 from evals.setting import Setting
 from evals.traces import nearest
+from evals.trained import remembering_product, trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,12 @@ def _product(s: Setting, intents: tuple[Intent, ...]) -> Prepared:
     return Prepared(product_rules(chosen, s.scenario.shedding), Product(s, chosen, books=books, intents=intents))
 
 
+def _edgewise_memory(s: Setting, _: float) -> Prepared:
+    """edgewise with case memory, which begins a run with what runs on other seeds left."""
+    product = remembering_product(s, trained(s.scenario, s.seed), f"seed-{s.seed}")
+    return Prepared(product_rules(product.settings, s.scenario.shedding), product)
+
+
 def _clairvoyant(s: Setting, _: float) -> Prepared:
     """edgewise given the true future: it plans for mean latency alone, on what will really come; and where one of the
     simple policies would do better over the whole run, it does that. No policy should be better, else the run is
@@ -224,6 +231,7 @@ TABLE: dict[str, Policy] = {
         Policy("static-optimised", _static_optimised),
         Policy("edgewise", _edgewise),
         Policy("edgewise-unannounced", _unannounced),
+        Policy("edgewise-memory", _edgewise_memory),
         Policy("clairvoyant", _clairvoyant, alternatives=("marginal", "static-optimised", "lew-lru", "dpp")),
     )
 }

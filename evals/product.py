@@ -14,17 +14,19 @@ import numpy as np
 from agents.deployer import arrange as deploy
 from edgewise.control.carry import Carry, after, planning_due, start_planning, take_result, ticket
 from edgewise.control.decide import decide
-from edgewise.control.intake import take
+from edgewise.control.intake import URGENT, take
 from edgewise.control.planning import epoch_plans
 from edgewise.domain.decision import Decision, Mode
 from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
+from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings, load_settings
 from edgewise.twin.plans import arrange
 from edgewise.twin.run import Twin
 from evals.foresight import Foresight
 from evals.hindsight import Books
 from evals.observe import observe
+from evals.remembering import Remembering
 from evals.setting import Setting
 
 WINDOW_SLOTS = 2  # of demand and latency figures
@@ -61,7 +63,9 @@ def clairvoyant_settings_of(where: Setting) -> Settings:
 class Product:
     """Decides each slot and plans each epoch, or when something urgent happens. clairvoyant: with the true future for
     forecast and draws: what will come counts as demand, and plans are scored by running the true world on. books:
-    keeps the hindsight ledger, and lets it act; None: none is kept. intents: what the operator has announced."""
+    keeps the hindsight ledger, and lets it act; None: none is kept. intents: what the operator has announced. memory:
+    cases of earlier runs, and of this one; None: without. It is asked only where a decision looks at cases: at a
+    shift, a loss, and when the planner runs."""
 
     where: Setting
     settings: Settings
@@ -70,6 +74,7 @@ class Product:
     decisions: list[Decision] = field(default_factory=list)
     books: Books | None = None
     intents: tuple[Intent, ...] = ()
+    memory: Remembering | None = None
 
     def slot(self, twin: Twin, number: int) -> None:
         ahead_s = FORESIGHT_SLOTS * self.settings.slot_s if self.clairvoyant else 0.0
@@ -81,17 +86,23 @@ class Product:
         if self.books is not None:
             self.carry = self.books.close(self.carry, observation.at_s, number)
         job = take(ticket(self.carry, number, Mode.ACTIVE, intents=self.intents), observation)
+        if self.memory is not None and job.observation.trigger in URGENT:
+            job = replace(job, cases=self.memory.recall(job))
         future = Foresight(twin, self.where) if self.clairvoyant else None
         decision = decide(job, self.settings, deploy, future)
         self.decisions.append(decision)
         self.carry = after(self.carry, job, decision)
         if self.books is not None:
             self.books.note(job, decision)
+        if self.memory is not None:
+            self.memory.note(job, decision)
+            self.memory.reflect(job, self.books.found if self.books is not None else ())
         if planning_due(self.carry, job, decision, self.settings):
             self.carry = start_planning(self.carry, decision)
             result_id = f"e-{self.carry.epochs:06d}"
             asked = replace(job, incumbent=decision.plan, asked=self.carry.asked, decision_id=result_id)
-            self.carry = replace(self.carry, finished=epoch_plans(asked, (), self.settings, result_id, future))
+            cases: tuple[RecalledCase, ...] = self.memory.recall(job) if self.memory is not None else ()
+            self.carry = replace(self.carry, finished=epoch_plans(asked, cases, self.settings, result_id, future))
         self._apply(twin, decision)
         believed = {x.model: x.times for x in job.observation.corrections if x.model}
         twin.believe(

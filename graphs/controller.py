@@ -89,7 +89,7 @@ class Controller:
         self._epoch: asyncio.Task[None] | None = None
         self._epoch_due = False
         self.latest = ControllerState(mode=mode)
-        self.intents: tuple[Intent, ...] = ()  # the operator's; replaced whole, counts from the next slot on
+        self.intents: tuple[Intent, ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -122,6 +122,10 @@ class Controller:
 
     def said_no(self, no: Declined) -> None:
         self._carry = refused(self._carry, no)
+
+    def set_intents(self, intents: tuple[Intent, ...]) -> None:
+        """What the operator wants; counts from the next slot on."""
+        self.intents = intents
 
     async def stop(self) -> None:
         """Asks `run` to end; it does so within the doors' own bounds."""

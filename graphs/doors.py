@@ -17,9 +17,11 @@ from agents.toolbox import Toolbox, Tools
 from agents.unchanged import seen_now, unchanged
 from edgewise.control import intake
 from edgewise.control.actuator import Actuator
+from edgewise.control.cases import case_of, worth_a_case
+from edgewise.control.merit import regret
 from edgewise.control.ports import MetricQuery
 from edgewise.control.reflect import due, outcome, realise
-from edgewise.control.situation import describe, situation
+from edgewise.control.situation import reach, situation
 from edgewise.control.state import EpochResult, Job, LastAsked, NodeBrief, Ticket
 from edgewise.control.summaries import ideals, summarise
 from edgewise.control.transitions import settle
@@ -27,7 +29,7 @@ from edgewise.domain.decision import ApprovalState, Decision, Hindsight, LlmUse,
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.observation import ClusterFacts, Observation, TelemetryFacts
 from edgewise.domain.plan import Change, ChangeKind, Plan
-from edgewise.domain.records import Case, RecalledCase, SlotSummary
+from edgewise.domain.records import CaseOutcome, RecalledCase, SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs.ports import Ports
@@ -52,6 +54,7 @@ class Doors:
         self.slots: deque[SlotSummary] = deque(maxlen=KEPT)
         self._waits: dict[str, dict[tuple[str, str], float]] = {}  # of this slot's orders, by plan
         self.last_asked: LastAsked | None = None
+        self._outcomes: dict[str, CaseOutcome] = {}  # of cases that hindsight may still look at
         self.measured: list[Decision] = []  # since the controller last took them
 
     async def observe(self, ticket: Ticket) -> Observation:
@@ -76,8 +79,9 @@ class Doors:
         notes: list[str] = []
         if self.settings.recall_cases == 0:
             return (), ""
-        here = situation(job.observation, job.track)
-        cases = await self._try("memory", self._ports.memory.recall(here, self.settings.recall_cases), notes)
+        here, near = situation(job.observation, job.track, job.incumbent), reach(job.observation)
+        asked = self._ports.memory.recall(here, self.settings.recall_cases, near, both=True)
+        cases = await self._try("memory", asked, notes)
         return tuple(cases or ()), "; ".join(notes)
 
     async def propose(self, job: Job, result: EpochResult) -> Proposal:
@@ -151,8 +155,9 @@ class Doors:
             self.slots.append(summarise(job.observation, decision.id))
             await self._try("journal", self._ports.journal.slot(self.slots[-1]), notes)
         await self._try("journal", self._ports.journal.decision(decision), notes)
-        if decision.mode is Mode.ACTIVE and decision.plan.replicas and _worth_a_case(decision):
-            await self._try("memory", self._ports.memory.remember(self._case(job, decision)), notes)
+        if worth_a_case(decision):
+            case = case_of(self._case_id(decision), job, decision)
+            await self._try("memory", self._ports.memory.remember(case), notes)
 
     async def reflect(self, job: Job) -> None:
         """Outcome of the decisions whose time has come: into their records, and into their cases."""
@@ -165,17 +170,22 @@ class Doors:
             self.decisions[self.decisions.index(d)] = done
             self.measured.append(done)
             await self._try("journal", self._ports.journal.decision(done), notes)
-            if measured is not None and d.mode is Mode.ACTIVE and _worth_a_case(d):
+            if measured is not None and worth_a_case(d):
+                self._outcomes = dict([*self._outcomes.items(), (d.id, measured)][-KEPT:])
                 await self._try("memory", self._ports.memory.score(self._case_id(d), measured), notes)
 
     async def seen(self, decision: Decision, hindsight: Hindsight) -> None:
-        """What hindsight says of a decision, into its record."""
+        """What hindsight says of a decision, into its record and its case."""
         for i, d in enumerate(self.decisions):
             if d.id == decision.id:
                 known = d.realised or Realised(0, 0, None, None)
                 self.decisions[i] = replace(d, realised=replace(known, hindsight=hindsight))
                 await self._try("journal", self._ports.journal.decision(self.decisions[i]), [])
-                return
+                break
+        measured, known_regret = self._outcomes.pop(decision.id, None), regret(decision, hindsight)
+        if measured is not None and known_regret is not None:
+            again = replace(measured, regret=known_regret)
+            await self._try("memory", self._ports.memory.score(self._case_id(decision), again), [])
 
     def known(self, decision: Decision) -> Decision:
         """The decision as it is on record now."""
@@ -193,18 +203,6 @@ class Doors:
     def _case_id(self, decision: Decision) -> str:
         return f"{self._run}-{decision.id}"
 
-    def _case(self, job: Job, decision: Decision) -> Case:
-        predicted = next((c.score.mean for c in decision.candidates if c.plan.id == decision.chosen), 0.0)
-        return Case(
-            id=self._case_id(decision),
-            decision=decision.id,
-            at_s=decision.at_s,
-            situation=situation(job.observation, job.track),
-            placement=decision.plan.replicas,
-            predicted=predicted,
-            summary=describe(job.observation, job.track, decision.plan),
-        )
-
     def _last_facts(self) -> ClusterFacts:
         return self._actuator.facts or intake.no_cluster(0.0)
 
@@ -221,7 +219,3 @@ class Doors:
             notes.append(f"{door}: no answer in {self._patience_s:g} s")
         _log.warning(notes[-1])
         return None
-
-
-def _worth_a_case(decision: Decision) -> bool:
-    return decision.verdict.accepted or decision.trigger != "slot"

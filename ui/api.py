@@ -13,10 +13,20 @@ from edgewise.domain.decision import Approval
 from edgewise.domain.errors import EdgewiseError, Refused, RunFailed, Unavailable
 from edgewise.domain.records import PromptRow
 from serving.control_api.approvals import ApprovalList
-from serving.control_api.schema import DecisionDetail, DecisionList, DecisionRow, EventList, PromptEvent, RunState
+from serving.control_api.schema import (
+    DecisionDetail,
+    DecisionList,
+    DecisionRow,
+    EventList,
+    IntentList,
+    IntentView,
+    PromptEvent,
+    RunState,
+)
 
 M = TypeVar("M", bound=BaseModel)
 TIMEOUT_S = 5.0
+THINKING_S = 120.0  # a small model on the edge
 
 
 class ControlApi:
@@ -50,24 +60,42 @@ class ControlApi:
     def answer(self, approval_id: str, approve: bool, shown: str, by: str) -> Approval:
         """A person's word on a request, with the hash of what was shown. Refused when it has ended or changed."""
         path = f"/control/v1/approvals/{quote(approval_id, safe='')}"
-        answer = self._send("POST", path, body={"approve": approve, "hash": shown, "by": by})
+        body = {"approve": approve, "hash": shown, "by": by}
+        answer = self._send(self._client.build_request("POST", path, json=body))
         return from_json(Approval, answer.content, path)
+
+    def intents(self) -> IntentList:
+        return self._get(IntentList, "/control/v1/intents")
+
+    def say(self, sentence: str) -> IntentView:
+        """The draft a sentence is understood as. Takes as long as the language model does."""
+        return self._change(IntentView, "POST", "/control/v1/intents", {"text": sentence}, THINKING_S)
+
+    def confirm(self, intent_id: str) -> IntentView:
+        return self._change(IntentView, "POST", f"/control/v1/intents/{quote(intent_id, safe='')}/confirm")
+
+    def withdraw(self, intent_id: str) -> IntentList:
+        return self._change(IntentList, "DELETE", f"/control/v1/intents/{quote(intent_id, safe='')}")
 
     def close(self) -> None:
         self._client.close()
 
     def _get(self, kind: type[M], path: str, params: dict[str, str] | None = None) -> M:
-        answer = self._send("GET", path, params)
+        return self._ask(kind, self._client.build_request("GET", path, params=params))
+
+    def _change(self, kind: type[M], method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> M:
+        return self._ask(kind, self._client.build_request(method, path, json=body, timeout=timeout_s))
+
+    def _ask(self, kind: type[M], request: httpx.Request) -> M:
+        answer = self._send(request)
         try:
             return kind.model_validate_json(answer.content)
         except ValidationError as error:
-            raise self._foreign(path) from error
+            raise self._foreign(request.url.path) from error
 
-    def _send(
-        self, method: str, path: str, params: dict[str, str] | None = None, body: dict[str, Any] | None = None
-    ) -> httpx.Response:
+    def _send(self, request: httpx.Request) -> httpx.Response:
         try:
-            answer = self._client.request(method, path, params=params, json=body)
+            answer = self._client.send(request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unavailable(
                 "the control API is not reachable",

@@ -10,6 +10,7 @@ page = st.navigation(
     [
         st.Page("views/now.py", title="Now", icon=":material/monitoring:", url_path="now", default=True),
         st.Page("views/decisions.py", title="Decisions", icon=":material/alt_route:", url_path="decisions"),
+        st.Page("views/intents.py", title="Intents", icon=":material/flag:", url_path="intents"),
     ],
     position="top",
 )

@@ -27,7 +27,9 @@ WAIT_MS = 60_000
 def settle(page: Page) -> None:
     """Waits until the page is drawn: title there, nothing running, charts and fonts rendered."""
     page.wait_for_selector("h1:has-text('edgewise')", timeout=WAIT_MS)
-    page.wait_for_selector("[data-testid='stMetric'], [data-testid='stAlert']", timeout=WAIT_MS)
+    page.wait_for_selector(
+        "[data-testid='stMetric'], [data-testid='stAlert'], [data-testid='stForm']", timeout=WAIT_MS
+    )
     page.wait_for_selector("[data-testid='stSkeleton']", state="detached", timeout=WAIT_MS)
     page.wait_for_timeout(1500)
 
@@ -35,7 +37,7 @@ def settle(page: Page) -> None:
 def take(
     url: str,
     path: Path,
-    page: Literal["now", "decisions"],
+    page: Literal["now", "decisions", "intents"],
     scheme: Literal["light", "dark"] = "light",
     query: str = "",
 ) -> None:
@@ -70,4 +72,4 @@ def take(
 
 if __name__ == "__main__":
     where, file, which = sys.argv[1:4]
-    take(where, Path(file), "decisions" if which == "decisions" else "now")
+    take(where, Path(file), which if which in ("decisions", "intents") else "now")  # type: ignore[arg-type]

@@ -22,20 +22,20 @@ def control_api(base_url: str) -> ControlApi:
     return ControlApi(base_url)
 
 
-def here() -> ControlApi:
-    """The control API that this dashboard shows."""
+def api() -> ControlApi:
+    """The client of the control API this dashboard shows."""
     return control_api(os.environ.get(ENV, DEFAULT_API))
 
 
 def show(load: Callable[[ControlApi], tuple[RunState, T]], draw: Callable[[RunState, T], None]) -> None:
     """Loads all a page needs, then draws it; again every two seconds while anything may still change. What cannot
     be loaded is said in words, and the page goes on by itself once it can be."""
-    api = here()
-    first = [_attempt(load, api)]
+    control = api()
+    first = [_attempt(load, control)]
     every = _refresh_s(first[0])
 
     def body() -> None:
-        got = first.pop() if first else _attempt(load, api)
+        got = first.pop() if first else _attempt(load, control)
         if _refresh_s(got) != every:
             st.rerun()  # only a run of the whole page can start or end the refreshing
         if isinstance(got, EdgewiseError):

@@ -11,17 +11,21 @@ from typing import Any
 
 from edgewise.domain.errors import BadInput
 
-KINDS = ("twin", "planner", "graph")
+KINDS = ("twin", "planner", "graph", "memory")
 
 
-def run_bench(kind: str) -> list[dict[str, Any]]:
-    """Rows of one benchmark. Raises BadInput for one that does not exist."""
+def run_bench(kind: str, cases: int | None = None) -> list[dict[str, Any]]:
+    """Rows of one benchmark. cases: held by the memory that is measured. Raises BadInput for a benchmark that does
+    not exist, or an option that is not its own."""
     if kind not in KINDS:
         raise BadInput(f"no such benchmark: {kind!r}", where="bench", hint=f"there are: {', '.join(KINDS)}")
+    if cases is not None and (kind != "memory" or cases < 1):
+        raise BadInput(f"--cases {cases}", where=f"bench {kind}", hint="a whole number from 1 on, for bench memory")
     began = time.perf_counter()
     module = import_module(f"evals.bench_{kind}")
     import_s = time.perf_counter() - began
-    return [row | {"machine": machine(), "import_s": round(import_s, 3)} for row in module.bench()]
+    options = {} if cases is None else {"cases": cases}
+    return [row | {"machine": machine(), "import_s": round(import_s, 3)} for row in module.bench(**options)]
 
 
 def machine() -> str:

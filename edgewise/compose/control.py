@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import uvloop
 from agents.chat import OpenAIChat
 from agents.recordings import RecordingChat
 from agents.tool_recordings import recording
+from edgewise.compose.case_memory import open_memory
 from edgewise.compose.config import ControlConfig
 from edgewise.compose.launcher import PipeLauncher
 from edgewise.compose.live_intents import LiveIntents
@@ -36,7 +38,6 @@ from edgewise.domain.errors import EdgewiseError
 from edgewise.settings import Settings, load_settings
 from graphs.controller import Controller
 from graphs.ports import Ports
-from memory.chroma import ChromaMemory
 from serving.control_api.app import create_app
 from serving.control_api.server import bind, serve
 from tools.clock import RunClock
@@ -44,7 +45,7 @@ from tools.history import RunHistory
 from tools.journal import RunJournal
 from tools.local import LocalCluster, NodeHandle
 from tools.router import HttpRouter
-from tools.rundir import CHECKPOINTS, MEMORY, RECORDINGS
+from tools.rundir import CHECKPOINTS, RECORDINGS
 from tools.scrape import ScrapeTelemetry
 from tools.store import DocumentStore
 
@@ -155,18 +156,18 @@ async def _parts(config: ControlConfig, settings: Settings, stack: AsyncExitStac
     journal = RunJournal(run, store, past=past_decisions(run, clock.now_s()))
     await journal.take_revisions()
     stack.push_async_callback(journal.aclose)
-    memory = ChromaMemory(run / MEMORY)
-    await memory.start()
+    memory = await open_memory(run, settings)
     stack.push_async_callback(memory.aclose)
     tools = recording(run / RECORDINGS)
     ports = Ports(cluster, telemetry, router, journal, memory, clock, _chat(settings, run), RunHistory(run), tools)
     if ports.chat is not None:
         stack.push_async_callback(ports.chat.aclose)
     await stack.enter_async_context(_nodes_kept_known(router, cluster.urls))
-    run_id = f"{run.name}-{config.seed}"
+    # Runs share the memory, and two may have directories of one name: the second they began in tells them apart.
+    run_id = f"{run.name}-{config.seed}-{int(time.time()):x}"
     controller = Controller(ports, config.world, settings, config.mode, run / CHECKPOINTS, run_id)
     controller.actuator.facts = facts_so_far(run, config.world, clock.now_s())
-    intents = LiveIntents(run, config.world, clock, settings, ports.chat, lambda x: setattr(controller, "intents", x))
+    intents = LiveIntents(run, config.world, clock, settings, ports.chat, controller.set_intents)
     intents.start(Path(config.intents) if config.intents else None)
     return _Parts(controller, clock, intents)
 

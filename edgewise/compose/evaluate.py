@@ -24,8 +24,8 @@ from evals.suite.variants import alphas
 from evals.suite.words import overview
 
 SEEDS = 5
-# One needs a language model, the other differs from edgewise only where something is announced.
-NOT_BY_DEFAULT = frozenset({"edgewise-llm", "edgewise-unannounced"})
+# They need a language model, something announced, or runs to learn from.
+NOT_BY_DEFAULT = frozenset({"edgewise-llm", "edgewise-unannounced", "edgewise-memory"})
 
 
 @dataclass(frozen=True, slots=True)

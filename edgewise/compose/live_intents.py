@@ -93,7 +93,8 @@ class LiveIntents:
         return _draft_view(draft, moment_now(now_s))
 
     async def confirm(self, intent_id: str) -> IntentView:
-        self._set(self._book.at(self._clock.now_s()).confirmed(intent_id))
+        now_s = self._clock.now_s()
+        self._set(self._book.at(now_s).confirmed(intent_id, now_s))
         return await self._shown(intent_id)
 
     async def withdraw(self, intent_id: str) -> None:

@@ -94,7 +94,11 @@ def run_shadow(options: ShadowOptions, say: Say) -> dict[str, Any]:
     else:
         out = options.out or Path("runs") / time.strftime("shadow-%Y%m%dT%H%M%SZ", time.gmtime())
         _fresh(out)
-        polls, kinds, urls = asyncio.run(until_signalled(_record(options, out, say)))
+        try:
+            polls, kinds, urls = asyncio.run(until_signalled(_record(options, out, say)))
+        except RunFailed as error:
+            hint = f"what was recorded is kept: edgewise shadow --from {out}"
+            raise RunFailed(error.message, where=str(out), hint=hint) from error
     document = _judged(options, given, polls, kinds, urls, out, say)
     write_json(out / REPORT, document)
     return document
@@ -189,7 +193,7 @@ def _judged(
         "interval_s": options.interval_s,
         "prompts": seen.prompts,
         "measured": report.measured_figures(seen),
-        "remarks": list(report.remarks(seen)),
+        "remarks": [*report.remarks(seen), *filter(None, [report.drift(seen, Windows.of(seen.duration_s))])],
         "out": str(out),
     }
     files = [POLLS, OBSERVED]
@@ -237,7 +241,7 @@ def _twin(
         return parts
     windows = Windows.of(seen.duration_s)
     say("calibrating: services under which the twin shows the latencies that were measured")
-    calibration, rows = judge.calibrate(seen, scene, base, settings, windows, options.seed)
+    calibration = judge.calibrate(seen, scene, base, settings, windows, options.seed)
     checked = judge.check(seen, scene, calibration, base, settings, windows, options.seed)
     scenario = scenario_of(scene, calibration, base)
     portable = replace(scenario, workload=replace(scenario.workload, traces=tuple(

@@ -23,7 +23,7 @@ from edgewise.domain.observation import Observation
 from edgewise.domain.plan import ANY
 from edgewise.optimise.problem import Problem
 
-LATE_SLOTS = 5
+LATE_SLOTS = 3
 # What is said is about right: σ of the logarithm of the rate, and of the time in slots.
 RATE_ERROR, TIME_ERROR_SLOTS = 0.3, 1.0
 LEAST_RATE = 1e-4
@@ -112,10 +112,10 @@ def paths(f: Forecast, rng: np.random.Generator, count: int) -> list[Path]:
 
 def standing(intents: Sequence[Intent], track: Track, o: Observation) -> tuple[str, ...]:
     """Which intents act on this slot and how, in words that change when the planner should look again: with each
-    slot in which announced demand draws near, too."""
+    slot, too, in which announced demand draws near or is late."""
     words = [f"{i.id} {'holds' if i.holds(o.at_s) else 'begins soon'}" for i in due(intents, o)]
     for t in turns(intents, track, o):
-        when = f"in {t.at_s - o.at_s:.0f} s" if t.at_s > o.at_s else "by now"
+        when = f"in {t.at_s - o.at_s:.0f} s" if t.at_s > o.at_s else f"for {o.at_s - t.at_s:.0f} s"
         where = "" if t.access_node == ANY else f" at {t.access_node}"
         words.append(f"{t.intent} expects {t.model}{where} {t.before:.2f} → {t.after:.2f}/s {when}")
     return tuple(words)

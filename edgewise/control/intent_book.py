@@ -60,12 +60,12 @@ class Book:
         """The oldest draft makes way where there are too many."""
         return replace(self, drafts=(*self.drafts, draft)[-MOST_DRAFTS:], numbered=self.numbered + 1)
 
-    def confirmed(self, intent_id: str) -> Book:
-        """The draft becomes an intent. Raises UnknownIntent, Refused as `added`."""
+    def confirmed(self, intent_id: str, now_s: float) -> Book:
+        """The draft becomes an intent, from now on where it was to begin before. Raises UnknownIntent, Refused."""
         for d in self.drafts:
             if d.intent.id == intent_id:
                 rest = tuple(x for x in self.drafts if x is not d)
-                return replace(self, drafts=rest).added(d.intent)
+                return replace(self, drafts=rest).added(replace(d.intent, from_s=max(d.intent.from_s, now_s)))
         raise UnknownIntent(f"no draft {intent_id[:80]!r}", hint=f"a draft waits {DRAFT_S:g} s; send it again")
 
     def withdrawn(self, intent_id: str) -> Book:

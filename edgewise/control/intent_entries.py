@@ -94,21 +94,24 @@ def intents_of(plain: Any, known: Known) -> tuple[Intent, ...]:
 
 
 def intent_of(plain: Any, known: Known, default_id: str, loc: Loc = ()) -> Intent:
-    """One intent. Raises Fault for whatever is wrong with it."""
+    """One intent. Without a beginning it counts from the moment on (0 where there is none): what it announces turns
+    then. Raises Fault for whatever is wrong with it."""
     r = _Reader(known, loc)
     keys = ("id", "text", "from", "from_s", "until", "until_s", *_ROWS, "alpha")
     given = _mapping(r, plain, keys)
-    from_s = _when(r, given, "from", None)
-    until_s = _when(r, given, "until", from_s)
+    now_s = round(known.moment.at_s, 3) if known.moment is not None else 0.0
+    begin_s = _when(r, given, "from", None)
+    from_s = now_s if begin_s is None else begin_s
+    until_s = _when(r, given, "until", begin_s)
     rows = {key: _rows(r, key, given.get(key), read) for key, read in _ROWS.items()}
     alpha = r.number("alpha", given["alpha"], 0.0, LARGEST_ALPHA) if given.get("alpha") is not None else None
     if not any(rows.values()) and alpha is None:
         r.fail((), "the intent asks for nothing", f"give it one of {', '.join((*_ROWS, 'alpha'))}")
-    if until_s is not None and until_s <= (from_s or 0.0):
+    if until_s is not None and until_s <= from_s:
         r.fail(("until" if "until" in given else "until_s",), "it ends before it begins", "until comes after from")
     return Intent(
         id=_text(r, "id", given.get("id"), 80) or default_id,
-        from_s=from_s or 0.0,
+        from_s=from_s,
         until_s=until_s,
         text=_text(r, "text", given.get("text"), MOST_TEXT),
         alpha=alpha,

@@ -17,9 +17,9 @@ from edgewise.domain.observation import Observation
 from edgewise.domain.plan import ANY, Floor, Plan, ReplicaGoal
 from edgewise.optimise.problem import Floats, Problem
 
-# Slots before an intent begins, beyond the longest load: one to decide and load one after the other, two as
-# announced times are not exact.
-LEAD_SLOTS = 3
+# Slots before an intent begins, beyond the longest load. Where demand turns from one kind to another, being ready too
+# early costs the kind that is still there more than being a little late does (docs/decisions/0029-intents.md).
+LEAD_SLOTS = 1
 # A prompt of a kind takes longer than so many times the kind's mean once in twenty where latencies are about
 # exponential: a longest wait bounds the mean, which is what rollouts predict, at this part of it.
 TAIL = 3.0

@@ -11,6 +11,7 @@ from edgewise.control import cellwise
 from edgewise.control.forecast import Track
 from edgewise.control.guard import project
 from edgewise.control.intents import pins_of
+from edgewise.control.merit import is_good, standing
 from edgewise.control.outlook import Outlook, lease, outlook
 from edgewise.control.seeds import generator
 from edgewise.control.state import EpochResult, Future, Job, Proposed
@@ -159,7 +160,7 @@ def epoch_plans(
 
 
 def from_case(case: RecalledCase, observation: Observation, settings: Settings) -> Proposed:
-    """The placement of a case as a proposal."""
+    """The placement of a case as a proposal; weights, shares and roles are made for what it becomes now."""
     made = lease(observation, settings)
     name = case.case.id
     plan = Plan(f"{name}-c", Source.OPTIMISER, *made, case.case.placement, reason=f"case {name}")
@@ -167,9 +168,10 @@ def from_case(case: RecalledCase, observation: Observation, settings: Settings) 
 
 
 def worth(cases: Sequence[RecalledCase]) -> RecalledCase | None:
-    """The case with the best outcome among those recalled; their situations are alike enough to compare."""
-    scored = [c for c in cases if c.case.outcome is not None and c.case.placement]
-    return min(scored, key=lambda c: (c.case.outcome.objective if c.case.outcome else 0.0, c.case.id), default=None)
+    """The one that went best among the recalled cases that went well. Bad ones are recalled for a language model to
+    learn from; the optimiser has no use for them."""
+    good = [c for c in cases if c.case.placement and is_good(c)]
+    return min(good, key=lambda c: (standing(c), c.distance, c.case.id), default=None)
 
 
 def _planner(ahead: Outlook, observation: Observation, settings: Settings, plan_id: str) -> Planner:

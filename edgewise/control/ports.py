@@ -17,6 +17,7 @@ from edgewise.domain.records import (
     Case,
     CaseOutcome,
     PromptRow,
+    Reach,
     RecalledCase,
     ReplicaRow,
     Situation,
@@ -135,9 +136,17 @@ class History(Protocol):
 @runtime_checkable
 class Memory(Protocol):
     """Episodic case memory. `recall` gives at most `count` scored cases, nearest situation first; only cases
-    whose outcome is known. `remember` upserts by case id; `score` adds the measured outcome to one."""
+    whose outcome is known, no two alike where there are others near. reach: leaves out what cannot be carried out
+    there (None: nothing is left out). both: of good and bad examples at least one each, where there is one near.
 
-    async def recall(self, situation: Situation, count: int) -> Sequence[RecalledCase]: ...
+    `remember` upserts by case id; `score` adds the measured outcome to one, or to the case that it became part of: a
+    case that repeats the situation and the placement of another adds to its means and is one with it. A second score
+    of a case is a second look at the same measurement, not another one.
+    """
+
+    async def recall(
+        self, situation: Situation, count: int, reach: Reach | None = None, *, both: bool = False
+    ) -> Sequence[RecalledCase]: ...
 
     async def remember(self, case: Case) -> None: ...
 

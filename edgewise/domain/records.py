@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgewise.domain.plan import ReplicaGoal
+from edgewise.domain.plan import ReplicaGoal, Role
 
 
 class PromptStatus(StrEnum):
@@ -96,16 +96,26 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class CaseOutcome:
-    """What was measured after a decision: lower objective is better."""
+    """What was measured in the `slots` slots after a decision: lower objective is better. regret: ln of the chosen
+    plan's objective over the best candidate's, both re-run on the prompts that came; None until hindsight knows.
+
+    A case that stands for several decisions holds means: over `times` measurements, and `regrets` looks back."""
 
     objective: float
     mean_latency_s: float
     jain_normalized: float
     slots: int
+    regret: float | None = None
+    times: int = 1
+    regrets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
+    """A past decision. predicted: the chosen plan's objective as the gate expected it, 0 where it compared nothing;
+    stood: the same of what stood before. source: who proposed the plan. Routing weights and shares are not kept:
+    they belong to the demand of the moment, and a plan made of a case gets fresh ones."""
+
     id: str
     decision: str
     at_s: float
@@ -114,9 +124,26 @@ class Case:
     predicted: float
     summary: str
     outcome: CaseOutcome | None = None
+    stood: float = 0.0
+    source: str = ""
+    roles: tuple[Role, ...] = ()
+    alpha: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a placement can be carried out on: nodes alive and models known, each with its memory in GiB."""
+
+    nodes: tuple[tuple[str, float], ...]
+    models: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RecalledCase:
+    """merit: how much worse than it should have the case came out, ln, 0 as it should (memory.ranking); None: not
+    known. part: of its replicas, what can be carried out now."""
+
     case: Case
     distance: float
+    merit: float | None = None
+    part: float = 1.0

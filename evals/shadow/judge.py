@@ -5,8 +5,9 @@ the mean latency of prompts that ended in the rest is compared with what was mea
 
 *The gain* is that of pairs of runs, today and with edgewise, on the same prompts. Each pair is a recording as it
 might have been: blocks of this one drawn with replacement, times within a stretch and services drawn anew, services
-calibrated against measured latencies that are off by their standard error. So the spread of pairs is the error of the
-gain (a bootstrap's: it is not divided by their number). The twin's error is added to it, squares summed.
+calibrated against measured latencies that are off by their standard error, batching that nobody states drawn around
+the usual. So the spread of pairs is the error of the gain (a bootstrap's: it is not divided by their number). The
+twin's error is added to it, squares summed.
 
 *Nothing is promised* when too little was seen, or when the twin is further off than the gain.
 """
@@ -27,15 +28,17 @@ from edgewise.twin.demand import Floats
 from evals.scenario import Scenario
 from evals.shadow.calibrate import Calibration, first_guess, fit
 from evals.shadow.measured import mean_of, within
-from evals.shadow.prompts import Prompts, prompts, resampled
+from evals.shadow.prompts import prompts, resampled
 from evals.shadow.stage import Stage
 from evals.shadow.traffic import Traffic
-from evals.shadow.twin import latencies, scenario_of, today, with_edgewise
+from evals.shadow.twin import doubted, latencies, scenario_of, today, with_edgewise
 
 WARM, CALIBRATED = 0.05, 0.6  # parts of the recording: left out at first (what was there before), calibrated on until
 LEAST_PROMPTS, LEAST_CHECKED = 100, 30  # ended in all, and in the part that is checked
 BLOCKS = 10  # of the bootstrap, at least
 CHECK_RUNS = 5
+MOST_FAILED = 0.05  # of prompts
+MOST_CHANCE = 1.0  # half-width of the gain
 LEVEL = 0.95
 LARGEST_LOG = math.log(1000.0)
 
@@ -93,12 +96,12 @@ class Gain:
 
 def calibrate(
     seen: Traffic, stage: Stage, base: Scenario, settings: Settings, windows: Windows, seed: int
-) -> tuple[Calibration, Prompts]:
-    """The calibration and the recording's prompts, as they were."""
+) -> Calibration:
+    """Services from the first part of the recording."""
     start = first_guess(seen, stage, *windows.fit)
-    p = prompts(seen, stage, seed)
+    p = prompts(seen, stage, seed, before=True)
     targets = np.array([math.nan if t is None else t.mean_s for t in start.targets])
-    return start.with_service(fit(stage, start, p, targets, windows.fit, settings, base, seed)), p
+    return fit(stage, start, p, targets, windows.fit, settings, base, seed)
 
 
 def check(
@@ -110,7 +113,10 @@ def check(
     if measured is None:
         return None
     scenario, models = scenario_of(stage, found, base), len(stage.models)
-    runs = [latencies(stage, scenario, prompts(seen, stage, seed + i), settings, seed + i) for i in range(CHECK_RUNS)]
+    runs = [
+        latencies(stage, scenario, prompts(seen, stage, seed + i, before=True), settings, seed + i)
+        for i in range(CHECK_RUNS)
+    ]
     means = np.array([r.means(windows.check, models) for r in runs])
     overall = [x for r in runs if math.isfinite(x := r.mean(windows.check))]
     if not overall:
@@ -142,11 +148,12 @@ def pairs(
     block_s = max(base.slot_s, seen.duration_s / BLOCKS)
     for done, seed in enumerate(seeds):
         rng = generator("shadow", "pair", str(seed))
-        p = prompts(seen, stage, seed)
         targets = _targets(found, rng)
-        service_s = fit(stage, found, p, targets, windows.fit, settings, base, seed)
-        scenario = scenario_of(stage, found.with_service(service_s), base)
-        drawn = resampled(p, seen.duration_s, block_s, rng)
+        recorded = prompts(seen, stage, seed, before=True)
+        maybe = doubted(base, stage, rng)
+        again = fit(stage, found, recorded, targets, windows.fit, settings, maybe, seed)
+        scenario = scenario_of(stage, again, maybe)
+        drawn = resampled(prompts(seen, stage, seed), seen.duration_s, block_s, rng)
         if len(drawn) == 0:
             continue
         made.append(
@@ -195,11 +202,18 @@ def refusals(seen: Traffic, checked: TwinCheck | None, gain: Gain | None, known:
         return [*why, "no prompt was seen to come in"]
     if ended == 0:
         return [*why, "no latency was measured: what serves here does not show any"]
+    refused = sum(seen.failed.values()) / seen.prompts
+    if refused > MOST_FAILED:
+        why.append(f"{refused:.0%} of prompts failed or were refused: latencies leave out those that fared worst")
     if ended < LEAST_PROMPTS:
         why.append(f"too little traffic: {ended:.0f} prompts ended, at least {LEAST_PROMPTS} are needed")
     if checked is None or checked.prompts < LEAST_CHECKED:
         few = 0 if checked is None else round(checked.prompts)
         why.append(f"only {few} prompts ended in the part that checks the twin, at least {LEAST_CHECKED} are needed")
+    elif gain is not None and gain.chance >= MOST_CHANCE:
+        why.append(
+            f"too uncertain: recordings like this one differ by ±{gain.chance:.0%} in what edgewise would change"
+        )
     elif gain is not None and abs(checked.error) > abs(gain.gain):
         why.append(
             f"the twin's mean latency of today is off by {checked.error:+.0%} where it was not calibrated, "

@@ -15,6 +15,7 @@ from tools.foreign.systems import BY_KIND, Kind
 
 DEFAULT_GIB = 1.0
 LEAST_GIB = 1e-3
+EVENLY = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,10 @@ def _from_totals(held: Floats, totals: Floats, known: Floats) -> tuple[Floats, l
     if not open_.any():
         return known, []
     rest = totals - held[:, ~open_] @ np.nan_to_num(known[~open_])
-    solved, _ = nnls(held[:, open_], np.maximum(0.0, rest))
+    # What totals leave open is divided evenly, and not given to one model whole.
+    count, even = int(open_.sum()), float(np.maximum(0.0, rest).sum() / max(1.0, held[:, open_].sum()))
+    rows = np.vstack([held[:, open_], EVENLY * np.eye(count)])
+    solved, _ = nnls(rows, np.concatenate([np.maximum(0.0, rest), np.full(count, EVENLY * even)]))
     found = known.copy()
     found[open_] = solved
     if np.linalg.matrix_rank(held[:, open_]) < open_.sum():

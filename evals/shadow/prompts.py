@@ -43,11 +43,13 @@ class Prompts:
         )
 
 
-def prompts(seen: Traffic, stage: Stage, seed: int) -> Prompts:
+def prompts(seen: Traffic, stage: Stage, seed: int, before: bool = False) -> Prompts:
     """Times within a stretch are not known: they are drawn uniformly, which is what a Poisson stream looks like in
-    it. Tokens of a batch are divided evenly. The same for the same seed."""
+    it. Tokens of a batch are divided evenly. The same for the same seed. before: with those that were there at the
+    first look, as if they came then; they are no arrivals of the recording."""
     rng = generator("shadow", "arrivals", str(seed))
-    parts = [_part(batch, stage, seen.duration_s, rng) for batch in seen.batches]
+    known = [b for b in seen.before if b.access in stage.node_of and b.model in stage.model_of] if before else []
+    parts = [_part(batch, stage, seen.duration_s, rng) for batch in (*seen.batches, *known)]
     columns = [np.concatenate(c) for c in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 5
     at_s = columns[0].astype(np.float64)
     ints = [c.astype(np.int64) for c in columns[1:]]

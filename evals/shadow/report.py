@@ -7,8 +7,8 @@ from typing import Any
 
 from edgewise.domain.codec import to_plain
 from evals.shadow.calibrate import Calibration
-from evals.shadow.judge import Gain, TwinCheck
-from evals.shadow.measured import Mean, mean_of, quantile
+from evals.shadow.judge import Gain, TwinCheck, Windows
+from evals.shadow.measured import Mean, mean_of, quantile, within
 from evals.shadow.recorder import Poll
 from evals.shadow.stage import Stage
 from evals.shadow.traffic import Batch, Timed, Traffic
@@ -16,6 +16,7 @@ from tools.foreign.systems import BY_KIND, Kind
 
 PROMISE, NO_GAIN, REFUSED = "promise", "no-gain", "refused"
 QUANTILES = (0.5, 0.95, 0.99)
+DRIFT = 0.1  # of service, worth a word
 
 
 def verdict(gain: Gain | None, why: Sequence[str]) -> tuple[str, str]:
@@ -74,9 +75,17 @@ def endpoint_rows(
             "endpoint": name, "url": urls.get(name, ""), "system": kind.value, "polls": len(mine),
             "failed_polls": len(failed), "notes": sorted({p.note for p in failed}),
             "restarts": seen.restarts.get(name, 0), "known": list(BY_KIND[kind].known),
-            "unknown": list(BY_KIND[kind].unknown),
+            "unknown": [x for x in BY_KIND[kind].unknown if not _covered(x, kinds)],
         })  # fmt: skip
     return rows
+
+
+def _covered(gap: str, kinds: Mapping[str, Kind]) -> bool:
+    """Whether another endpoint says what one cannot."""
+    found = set(kinds.values())
+    return ("nodes' URLs" in gap and Kind.EDGEWISE_NODE in found) or (
+        "gateway's URL" in gap and Kind.EDGEWISE_GATEWAY in found
+    )
 
 
 def calibration_rows(stage: Stage, found: Calibration | None) -> dict[str, Any]:
@@ -136,6 +145,21 @@ def remarks(seen: Traffic) -> Iterable[str]:
             yield f"{n} prompts of {model} failed or were refused; they are in the arrivals, not in the latencies"
     for name, n in sorted(seen.restarts.items()):
         yield f"{name} started again {n} times; its counters were taken up from zero"
+
+
+def drift(seen: Traffic, windows: Windows) -> str | None:
+    """Whether prompts took longer in the checked part than in the one that was calibrated on, by the systems' own
+    service times: then the machines changed, and the twin could not know. The mix is held as in the second."""
+    then, now = within(seen.services, *windows.fit), within(seen.services, *windows.check)
+    expected = total = 0.0
+    for model in sorted({t.model for t in now}):
+        first, last = (mean_of([t for t in several if t.model == model]) for several in (then, now))
+        if first is not None and last is not None:
+            expected += last.count * first.mean_s
+            total += last.count * last.mean_s
+    if expected <= 0 or abs(total / expected - 1.0) < DRIFT:
+        return None
+    return f"service itself took {total / expected - 1.0:+.0%} in the part that checks the twin, for the same models"
 
 
 def finite(x: float) -> float | None:

@@ -21,6 +21,7 @@ from tools.foreign.records import What
 from tools.foreign.systems import BY_KIND, Kind
 
 DEFAULT_LOAD_S, DEFAULT_DEADLINE_S = 20.0, 60.0
+BATCHING_DOUBT = 0.3  # how far the usual batching of a system may be off
 
 
 class Dispatch(StrEnum):
@@ -36,7 +37,8 @@ class Dispatch(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model as far as it is known. seen_load_s: None where the default stands in. batching: see tools.foreign."""
+    """A model as far as it is known. batching: k prompts at once run at k**batching of the speed of one in all;
+    batching_said: somebody said so, else it is the usual of its system."""
 
     id: str
     name: str
@@ -46,6 +48,7 @@ class ModelFacts:
     max_concurrency: int
     batching: float
     deadline_s: float
+    batching_said: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,7 @@ def _stood(
     looks = sorted(((s.end_s, e, s) for e, several in found.items() for s in several), key=lambda x: (x[0], x[1]))
     fronts = {e for e in found if BY_KIND[kinds[e]].front}
     nodes_known = any(kinds[e] is Kind.EDGEWISE_NODE for e in found)
+    blind = bool(fronts) and not nodes_known
     last = {e: np.zeros(shape, bool) for e in found if e not in fronts or not nodes_known}
     timeline: list[tuple[float, Bools]] = []
     for _, endpoint, s in looks:
@@ -181,7 +185,8 @@ def _stood(
             timeline[-1] = (s.begin_s, now)
         elif not timeline or (timeline[-1][1] != now).any():
             timeline.append((s.begin_s if timeline else 0.0, now))
-    return timeline
+    # Where prompts are shows that a replica stands, and never that one has gone.
+    return [(0.0, np.logical_or.reduce([p for _, p in timeline]))] if blind and timeline else timeline
 
 
 def _dispatch(
@@ -236,6 +241,9 @@ def _facts(
         guessed.append(f"how long models take to load was not seen: {DEFAULT_LOAD_S:g} s where not given")
     if given.task is None and task not in tuple(Task):
         guessed.append("what models are for is not said: text generation where not given")
+    if given.batching is None and system.batching:
+        said = f"what {kind} gains by batching is not said: k prompts at once run k^{system.batching:g} times as fast"
+        guessed.append(f"{said}, ±{BATCHING_DOUBT:g} (--models says)")
     return ModelFacts(
         id=id_,
         name=name,
@@ -245,4 +253,5 @@ def _facts(
         max_concurrency=given.max_concurrency or system.concurrency,
         batching=system.batching if given.batching is None else given.batching,
         deadline_s=given.deadline_s or DEFAULT_DEADLINE_S,
+        batching_said=given.batching is not None or system.batching == 0,
     )

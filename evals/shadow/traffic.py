@@ -50,7 +50,8 @@ class Timed:
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """duration_s: from the first look to the last. little: models whose latency follows from how many were there
-    (Little's law), not from a clock. at_least: models whose arrivals are a lower bound, with how many."""
+    (Little's law), not from a clock. at_least: models whose arrivals are a lower bound, with how many. before:
+    prompts that were there at the first look."""
 
     duration_s: float
     batches: tuple[Batch, ...]
@@ -60,6 +61,7 @@ class Traffic:
     little: tuple[str, ...] = ()
     at_least: Mapping[str, int] = field(default_factory=dict)
     restarts: Mapping[str, int] = field(default_factory=dict)
+    before: tuple[Batch, ...] = ()
 
     @property
     def prompts(self) -> int:
@@ -69,7 +71,7 @@ class Traffic:
 def traffic(found: Mapping[str, Sequence[Stretch]], kinds: Mapping[str, Kind]) -> Traffic:
     """Names as the systems gave them; the node of an endpoint that speaks of itself is its own name."""
     fronted = any(BY_KIND[kinds[e]].front for e in found)
-    batches, latencies, services = list[Batch](), list[Timed](), list[Timed]()
+    batches, latencies, services, before = list[Batch](), list[Timed](), list[Timed](), list[Batch]()
     failed, little, at_least = dict[str, int](), set[str](), dict[str, int]()
     for endpoint, several in found.items():
         kind = kinds[endpoint]
@@ -96,6 +98,7 @@ def traffic(found: Mapping[str, Sequence[Stretch]], kinds: Mapping[str, Kind]) -
             mine = _by_littles_law(several, endpoint, [b for b in batches if b.access in nodes])
             little |= {t.model for t in mine}
         latencies += mine
+        before += _there_first(several, endpoint)
         for key, value in ((k, v) for s in several for k, v in s.grown.items() if k.what is What.FAILED):
             failed[key.model] = failed.get(key.model, 0) + round(value)
     duration_s = max((s.end_s for several in found.values() for s in several), default=0.0)
@@ -109,6 +112,7 @@ def traffic(found: Mapping[str, Sequence[Stretch]], kinds: Mapping[str, Kind]) -
         tuple(sorted(little)),
         at_least,
         restarts,
+        tuple(before),
     )
 
 
@@ -184,6 +188,12 @@ def _tokens(s: Stretch, model: str) -> tuple[float | None, float | None]:
         for what in (What.INPUT_TOKENS, What.OUTPUT_TOKENS)
     ]
     return sums[0], sums[1]
+
+
+def _there_first(several: Sequence[Stretch], endpoint: str) -> Iterable[Batch]:
+    for (node, model), there in (several[0].busy_before or {}).items() if several else ():
+        if model and (count := round(there)) > 0:
+            yield Batch(node or endpoint, model, 0.0, 0.0, count)
 
 
 def _listed(several: Iterable[Stretch], endpoint: str) -> Iterable[Batch]:

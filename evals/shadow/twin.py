@@ -24,7 +24,7 @@ from evals.scenario import (
 )
 from evals.setting import Setting, setting
 from evals.shadow.prompts import Prompts
-from evals.shadow.stage import Stage
+from evals.shadow.stage import BATCHING_DOUBT, Stage
 from evals.shadow.status_quo import status_quo
 from evals.simulate import Simulated, run_policy, run_prepared
 
@@ -47,7 +47,7 @@ def first_scenario(
             service_s=MeanService(1.0),
             max_concurrency=m.max_concurrency,
             deadline_s=m.deadline_s,
-            batch_curve=tuple(k**m.batching for k in range(1, m.max_concurrency + 1)) if m.batching else (),
+            batch_curve=curve(m.batching, m.max_concurrency),
         )
         for m in stage.models
     )
@@ -64,6 +64,22 @@ def first_scenario(
         links=Links(LinkEntry(latency_ms=link_ms)),
         initial=initial(stage),
     )
+
+
+def curve(batching: float, most: int) -> tuple[float, ...]:
+    """Speed in all with 1 … most prompts at once, relative to one."""
+    return tuple(k**batching for k in range(1, most + 1)) if batching else ()
+
+
+def doubted(base: Scenario, stage: Stage, rng: np.random.Generator) -> Scenario:
+    """Where nobody says how much batching gains, one draw of it: the same way off for all models."""
+    off = rng.uniform(-BATCHING_DOUBT, BATCHING_DOUBT)
+    models = tuple(
+        entry if m.batching_said
+        else replace(entry, batch_curve=curve(min(1.0, max(0.0, m.batching + off)), m.max_concurrency))
+        for entry, m in zip(base.models, stage.models, strict=True)
+    )  # fmt: skip
+    return replace(base, models=models)
 
 
 def initial(stage: Stage) -> dict[str, tuple[str, ...]]:
@@ -84,10 +100,10 @@ def initial(stage: Stage) -> dict[str, tuple[str, ...]]:
 def scenario_of(stage: Stage, found: Calibration, base: Scenario) -> Scenario:
     """The scenario with what was calibrated."""
     models = tuple(
-        replace(entry, service_s=MeanService(float(s), float(cv)))
+        replace(entry, service_s=MeanService(round(float(s), 6), round(float(cv), 4)))
         for entry, s, cv in zip(base.models, found.service_s, found.cv, strict=True)
     )
-    nodes = tuple(replace(n, speed=float(v)) for n, v in zip(base.nodes, found.speed, strict=True))
+    nodes = tuple(replace(n, speed=round(float(v), 6)) for n, v in zip(base.nodes, found.speed, strict=True))
     return replace(base, models=models, nodes=nodes)
 
 

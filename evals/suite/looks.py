@@ -21,6 +21,7 @@ class Look(NamedTuple):
 POLICIES: dict[str, Look] = {
     "edgewise": Look("#0072B2", "solid", "star", 3.2),
     "edgewise-llm": Look("#56B4E9", "solid", "star-diamond", 2.4),
+    "edgewise-unannounced": Look("#0072B2", "dot", "star-open", 2.0),
     "clairvoyant": Look("#111111", "dash", "diamond", 2.0),
     "marginal": Look("#009E73", "solid", "square"),
     "static-optimised": Look("#CC79A7", "solid", "triangle-up"),

@@ -49,8 +49,8 @@ def create_app(
     replays: Replays | None = None,
 ) -> FastAPI:
     """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking, intents: of a
-    running controller; without it, approvals are those of the recorded decisions, and no intents are taken.
-    replays: None: no such routes."""
+    running controller; without it, approvals are those of the recorded decisions, and no intents are taken. replays:
+    None: no routes."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,

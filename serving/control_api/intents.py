@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Path
 
 from edgewise.domain.errors import BadInput, Refused
 from serving.control_api.schema import IntentList, IntentView
@@ -52,7 +52,6 @@ def add_routes(routes: APIRouter, door: IntentDoor | None, shape: dict[str, Any]
     @routes.post(
         "/intents",
         summary='A typed intent, in force at once; or {"text": …} alone, a sentence, which becomes a draft',
-        status_code=201,
         responses={409: shape},
     )
     async def post_intent(body: Annotated[dict[str, Any], Body()]) -> IntentView:
@@ -70,10 +69,10 @@ def add_routes(routes: APIRouter, door: IntentDoor | None, shape: dict[str, Any]
 
     @routes.delete(
         "/intents/{intent_id}",
-        summary="Withdraw an intent, or drop a draft",
-        status_code=204,
+        summary="Withdraw an intent, or drop a draft; what is left",
         responses={404: shape, 409: shape},
     )
-    async def delete(intent_id: _ID) -> Response:
-        await live("DELETE /control/v1/intents/{id}").withdraw(intent_id)
-        return Response(status_code=204)
+    async def delete(intent_id: _ID) -> IntentList:
+        found = live("DELETE /control/v1/intents/{id}")
+        await found.withdraw(intent_id)
+        return await found.intents()

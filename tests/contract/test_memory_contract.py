@@ -11,7 +11,8 @@ import pytest
 
 from edgewise.control.ports import Memory
 from edgewise.domain.errors import BadInput, MemoryUnavailable
-from edgewise.domain.records import CaseOutcome, Situation
+from edgewise.domain.plan import ReplicaGoal
+from edgewise.domain.records import Case, CaseOutcome, Reach, Situation
 from memory.chroma import ChromaMemory
 from tests.support.fake_memory import InMemoryMemory
 from tests.support.planner_world import case_of
@@ -128,6 +129,62 @@ async def test_the_memory_is_bounded_and_forgets_old_and_unscored_first(make: Ma
         await memory.remember(case_of(f"c{i}", 0.5, 1.0, at_s=float(i)))
     assert await memory.count() == 4
     assert sorted(await ids(memory)) == ["c2", "c3", "c4", "c5"]
+
+
+def placed(case: Case, *nodes: str) -> Case:
+    return replace(case, placement=tuple(ReplicaGoal(n, "gpt2") for n in nodes))
+
+
+async def test_a_case_that_cannot_be_carried_out_is_left_out(make: Make) -> None:
+    memory = make()
+    await memory.remember(placed(case_of("gone", 0.5, 1.0), "edge-9"))
+    await memory.remember(placed(case_of("here", 0.9, 1.0), "edge-1"))
+    await memory.remember(placed(case_of("mostly", 0.5, 1.0), "edge-1", "edge-2", "edge-3", "edge-9"))
+    reach = Reach((("edge-1", 4.0), ("edge-2", 4.0), ("edge-3", 4.0)), (("gpt2", 1.0),))
+    found = await memory.recall(HERE, 5, reach)
+    assert [(r.case.id, r.part) for r in found] == [("mostly", 0.75), ("here", 1.0)]
+    assert await memory.recall(HERE, 5, replace(reach, nodes=(("edge-1", 0.5),))) == []
+    assert len(await ids(memory)) == 3
+
+
+async def test_the_same_case_again_and_again_is_one_case_with_means(make: Make) -> None:
+    memory = make()
+    for name, value, objective in (("a", 0.5, 1.0), ("b", 0.51, 2.0), ("c", 0.5, 3.0)):
+        await memory.remember(case_of(name, value))
+        await memory.score(name, CaseOutcome(objective, 2 * objective, 0.9, 2))
+    await memory.remember(placed(case_of("other", 0.5), "edge-2"))
+    await memory.score("other", CaseOutcome(1.0, 1.0, 1.0, 2))
+    assert await memory.count() == 2
+    found = {r.case.id: r.case for r in await memory.recall(HERE, 5)}
+    assert sorted(found) == ["a", "other"]
+    outcome = found["a"].outcome
+    assert outcome is not None
+    assert (outcome.objective, outcome.mean_latency_s, outcome.times) == (pytest.approx(2.0), pytest.approx(4.0), 3)
+
+
+async def test_a_second_look_at_a_merged_case_adds_its_regret_and_counts_nothing_twice(make: Make) -> None:
+    memory = make()
+    for name in ("a", "b"):
+        await memory.remember(case_of(name, 0.5))
+        await memory.score(name, CaseOutcome(1.0, 1.0, 0.9, 2))
+    for name, regret in (("b", 0.2), ("a", 0.4)):
+        await memory.score(name, CaseOutcome(1.0, 1.0, 0.9, 2, regret=regret))
+    (found,) = await memory.recall(HERE, 5)
+    outcome = found.case.outcome
+    assert outcome is not None
+    assert (outcome.times, outcome.regrets, outcome.regret) == (2, 2, pytest.approx(0.3))
+
+
+async def test_recalled_cases_differ_and_both_kinds_are_among_them(make: Make) -> None:
+    memory = make()
+    for i in range(6):
+        await memory.remember(case_of(f"same-{i}", 0.5, 1.0, at_s=float(i)))
+    await memory.remember(placed(case_of("other", 0.6, 1.0), "edge-2"))
+    await memory.remember(placed(case_of("bad", 0.7, 4.0), "edge-3"))
+    await memory.remember(placed(case_of("too-far", 1.5, 9.0), "edge-4"))
+    assert await ids(memory, 2) == ["same-5", "other"]
+    both = await memory.recall(HERE, 2, both=True)
+    assert [r.case.id for r in both] == ["same-5", "bad"]
 
 
 async def test_a_closed_memory_says_so(make: Make) -> None:

@@ -104,6 +104,7 @@ TOOL_FAULTS: dict[str, tuple[tuple[str | None, str, str], ...]] = {
     "bad-arguments": (("a", "simulate_plan", '{"replicas": [{"node":'), ("b", "query_telemetry", "[1]")),
     "same-call": (("a", "forecast", "{}"),),
     "many-calls": tuple((f"c{i}", "list_replicas", "{}") for i in range(40)),
+    "spoken-call": ((None, "", '<tool_call>\n{"name": "forecast", "arguments": {}}\n</tool_call>'),),
     "no-call-id": ((None, "forecast", "{}"), (None, "list_replicas", "{}")),
 }
 

@@ -163,6 +163,9 @@ async def test_openapi_types_every_answer(api: httpx.AsyncClient) -> None:
         "/control/v1/mode",
         "/control/v1/approvals",
         "/control/v1/approvals/{approval_id}",
+        "/control/v1/intents",
+        "/control/v1/intents/{intent_id}",
+        "/control/v1/intents/{intent_id}/confirm",
     }
     for path, methods in document["paths"].items():
         for operation in methods.values():

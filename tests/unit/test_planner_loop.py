@@ -78,6 +78,22 @@ async def test_an_unusable_answer_in_an_earlier_turn_is_re_asked_in_the_final_on
     assert chat.requests[2].tools == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "forecast", "arguments": {"n": 1}}',
+        'I will look.\n<tool_call>\n{"name": "forecast", "parameters": {"n": 1}}\n</tool_call>',
+        '<think>{"name": "forecast", "arguments": {}}</think>```\n{"name": "forecast", "arguments": {"n": 1}}```',
+    ],
+)
+async def test_a_call_in_the_text_is_a_call(text: str) -> None:
+    chat, tools = ScriptedChat(text, GOOD), OneTool()
+    made = await run(chat, tools)
+    assert made.rung is Rung.LLM
+    assert [json.loads(c.arguments) for c in tools.calls] == [{"n": 1}]
+    assert chat.requests[1].history[1].call_id == chat.requests[1].history[0].calls[0].id
+
+
 async def test_the_same_call_again_is_refused_and_counted() -> None:
     chat, tools = ScriptedChat(FORECAST, FORECAST, GOOD), OneTool()
     made = await run(chat, tools)

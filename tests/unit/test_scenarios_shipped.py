@@ -35,9 +35,9 @@ def cards(scenario: Scenario, seeds: int) -> list[Card]:
 
 def test_all_are_there() -> None:
     assert set(NAMES) == {
-        "aligned-burst", "city70", "known-sizes", "metro2000", "mm1", "node-loss", "paper7", "paper7-load050",
-        "paper7-load080", "paper7-load095", "paper7-load120", "popularity-flip", "raw-day", "slow-node",
-        "stale-telemetry", "tight-memory", "wrong-beliefs",
+        "aligned-burst", "announced-flip", "city70", "known-sizes", "metro2000", "mm1", "node-loss", "paper7",
+        "paper7-load050", "paper7-load080", "paper7-load095", "paper7-load120", "popularity-flip", "raw-day",
+        "slow-node", "stale-telemetry", "tight-memory", "wrong-beliefs",
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from serving.control_api.schema import DecisionDetail, DecisionRow, RunState
 from ui import approvals
 from ui.api import ControlApi
 from ui.figures import candidates_figure, hindsight_figure, timeline_figure
-from ui.shell import here, show
+from ui.shell import api, show
 from ui.words import (
     NONE,
     approval_line,
@@ -65,7 +65,7 @@ def _picked(api: ControlApi, rows: list[DecisionRow]) -> DecisionDetail | None:
 
 def draw(state: RunState, data: Shown) -> None:
     rows, picked, more, asked = data
-    approvals.draw(here(), asked)
+    approvals.draw(api(), asked)
     if picked is None:
         st.info("No decision has been made yet.", icon=":material/hourglass:")
         return
