@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import orjson
 
 from edgewise.control.ports import ChatReply, ChatRequest, ToolCall
@@ -14,14 +16,17 @@ class Moody:
 
     def __init__(self) -> None:
         self.asked = 0
+        self._days: Counter[str] = Counter()  # by agent
 
     async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
         self.asked += 1
+        agent = request.key.partition("-")[0]
+        self._days[agent] += 1
         plan = {"replicas": [{"node": f"edge-{i}", "models": ["gpt2", "blip"][: 1 + i % 2]} for i in range(1, 8)]}
         plan["replicas"][0]["models"] = ["stable-diffusion"]
         plan["replicas"][1]["models"] = ["gpt2-large"]
         text = orjson.dumps(plan).decode()
-        match self.asked % 5:
+        match self._days[agent] % 5:
             case 0:
                 raise ChatUnavailable("429", retry_after_s=3)
             case 2 if request.tools:

@@ -34,6 +34,11 @@ async def _run(folder: Path, slots: int, chat: Any, settings: dict[str, Any]) ->
         await loop.slots(slots // 4)
         loop.cluster.kill("edge-2")
         await loop.slots(slots - slots // 2 - slots // 4)
+    write_decisions(folder, loop)
+
+
+def write_decisions(folder: Path, loop: Loop) -> None:
+    """decisions.jsonl as a journal leaves it."""
     lines = LineWriter(folder / DECISIONS)
     for decision in {d.id: d for d in loop.journal.decisions}.values():
         lines.append(decision_row(decision))
