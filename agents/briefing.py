@@ -11,9 +11,12 @@ from agents.answer import Names, answer_schema
 from agents.mending import clean_text
 from agents.prompting import prompt
 from agents.tables import document, rounded, table
+from edgewise.control.intent_words import words
+from edgewise.control.intents import due
 from edgewise.control.merit import is_good, standing
 from edgewise.control.ports import ChatRequest
 from edgewise.control.state import Job
+from edgewise.domain.intent import Intent
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan
 from edgewise.domain.records import RecalledCase, SlotSummary
@@ -22,6 +25,7 @@ from edgewise.settings import Settings
 VERSION = "planner-v2"
 MAX_NOTES = 8
 MAX_CASES = 8
+MAX_INTENTS = 8
 BUSIEST = 3  # access nodes listed per kind
 LAST_SLOTS = 6  # listed one by one; those before them as means by epoch
 
@@ -47,6 +51,7 @@ def planner_request(job: Job, optimised: Plan, settings: Settings) -> ChatReques
             "incumbent": placement_of(job.incumbent),
             "optimised": placement_of(optimised),
             "cases": [case_of(c) for c in job.cases[:MAX_CASES]],
+            "intents": [_intent(i) for i in due(job.intents, o)[:MAX_INTENTS]],
             "notes": [clean_text(n, 200) for n in o.notes[:MAX_NOTES]],
             "allowed": {"nodes": list(names.nodes), "models": list(names.models)},
         }
@@ -171,6 +176,11 @@ def case_of(recalled: RecalledCase) -> dict[str, Any]:
         "summary": clean_text(case.summary, 200),
         "placement": placement,
     }
+
+
+def _intent(intent: Intent) -> dict[str, Any]:
+    """What it asks for in plain words, the operator's own beside them."""
+    return {"asks": clean_text(words(intent), 400), "said": clean_text(intent.text, 200)}
 
 
 def _lately(slots: Sequence[SlotSummary], o: Observation) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def telemetry_tables(job: Job, _: EpochResult, settings: Settings, asked: Mappin
 def forecast_tables(job: Job, _: EpochResult, settings: Settings, asked: Mapping[str, Any]) -> dict[str, Any]:
     """Expected prompts per second of each model with their 80 % interval, and the load they make."""
     models = models_asked(job.observation, asked)
-    ahead = outlook(job.observation, job.track, settings)
+    ahead = outlook(job.observation, job.track, settings, intents=job.intents)
     seen = {m.id: 0.0 for m in job.observation.model_specs}
     for d in job.observation.telemetry.demand:
         if d.model in seen:

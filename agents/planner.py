@@ -77,6 +77,7 @@ def to_plan(answer: PlannerAnswer, plan_id: str, observation: Observation, setti
         reason=clean_text(answer.reason, MAX_REASON_CHARS),
         floors=tuple(sorted(Floor(f.model, f.share) for f in answer.floors)),
         pins=tuple(sorted(ReplicaGoal(p.node, p.model) for p in answer.pins)),
+        asks_until_s=observation.at_s + slots * observation.slot_s if answer.floors or answer.pins else None,
     )
 
 

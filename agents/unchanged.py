@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgewise.control.intents import due
 from edgewise.control.state import Job, LastAsked
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Plan, ReplicaGoal
@@ -19,7 +20,8 @@ def seen_now(job: Job, seconds: float) -> LastAsked:
     """What a model that answers this job has seen."""
     o = job.observation
     replicas = tuple(sorted(job.incumbent.replicas)) if job.incumbent else ()
-    return LastAsked(_kind(o.trigger), o.epoch, replicas, tuple(sorted(rates(o).items())), seconds)
+    meant = tuple(i.id for i in due(job.intents, o))
+    return LastAsked(_kind(o.trigger), o.epoch, replicas, tuple(sorted(rates(o).items())), seconds, meant)
 
 
 def unchanged(job: Job, settings: Settings) -> str:
@@ -28,7 +30,7 @@ def unchanged(job: Job, settings: Settings) -> str:
     last, now = job.last_asked, seen_now(job, 0.0)
     if last is None or now.epoch - last.epoch > settings.llm_unchanged_epochs:
         return ""
-    if (now.trigger, now.replicas) != (last.trigger, last.replicas):
+    if (now.trigger, now.replicas, now.intents) != (last.trigger, last.replicas, last.intents):
         return ""
     was, tolerance = dict(last.rates), settings.llm_same_demand
     # One prompt more or less in the window is no news.

@@ -73,7 +73,7 @@ def take(ticket: Ticket, observation: Observation) -> Job:
     return Job(
         decision_id=ticket.decision_id,
         observation=replace(observation, trigger=why),
-        incumbent=ticket.incumbent,
+        incumbent=ticket.incumbent.at(observation.at_s) if ticket.incumbent is not None else None,
         track=track,
         mode=ticket.mode,
         result=ticket.result,

@@ -55,7 +55,7 @@ def schedule(plan: Plan, ahead: Outlook, observation: Observation, settings: Set
     best = make_plan(ahead.problem, here, ahead.rates, power, plan.id, lease(observation, settings))
     return replace(
         best, source=plan.source, roles=plan.roles or best.roles, alpha=plan.alpha, reason=plan.reason,
-        floors=plan.floors, pins=plan.pins,
+        floors=plan.floors, pins=plan.pins, asks_until_s=plan.asks_until_s,
     )  # fmt: skip
 
 

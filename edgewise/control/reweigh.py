@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgewise.control.floors import floored
+from edgewise.control.intents import aims
 from edgewise.control.state import Job, Proposed, Reweighting, RouteTimes, ShareTimes
 from edgewise.domain.plan import ANY, Plan, Route, Share, Source
 from edgewise.settings import Settings
@@ -27,7 +28,8 @@ def with_reweighting(job: Job, ready: Sequence[Proposed], plan_id: str, settings
     if (found.routes, found.shares) == (ready[0].plan.routes, ready[0].plan.shares):
         return tuple(ready)
     why = job.reweighting.reason
-    plan = floored(replace(found, id=plan_id, source=Source.LLM, reason=why), settings.floor_share)
+    floors = (*aims(job.intents, job.observation).floors, *found.floors)
+    plan = floored(replace(found, id=plan_id, source=Source.LLM, reason=why), settings.floor_share, floors)
     note = "; ".join(filter(None, (job.reweighting.note, *notes)))
     return (*ready, Proposed(SOURCE, plan, job.reweighting.rung, note))
 

@@ -85,13 +85,14 @@ class Reweighting:
 @dataclass(frozen=True, slots=True)
 class LastAsked:
     """What the planner's model saw when it last answered: why it was asked, in which epoch, which replicas were
-    wanted, prompts per second by model. seconds: its longest call."""
+    wanted, prompts per second by model, intents by id. seconds: its longest call."""
 
     trigger: str
     epoch: int
     replicas: tuple[ReplicaGoal, ...]
     rates: tuple[tuple[str, float], ...]
     seconds: float = 0.0
+    intents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy as np
 from edgewise.control.floors import floored
 from edgewise.control.gate import gain, score
 from edgewise.control.guard import project
+from edgewise.control.intents import aims, pins_of
 from edgewise.control.outlook import Outlook, outlook
 from edgewise.control.planning import rehearse, schedule
 from edgewise.control.state import Job
@@ -34,7 +35,7 @@ class Tried:
 
 def trial(job: Job, plans: Sequence[Plan], settings: Settings) -> tuple[Tried, ...]:
     """The plans' predictions, paired by draw; the first plan stands for the incumbent where there is none."""
-    ahead = outlook(job.observation, job.track, settings)
+    ahead = outlook(job.observation, job.track, settings, intents=job.intents)
     base = job.incumbent or plans[0]
     ready = [_ready(p, job, ahead, settings) for p in (base, *plans)]
     evaluate = rehearse(ahead, job.observation, settings, settings.select_draws, job.decision_id, "trial")
@@ -47,6 +48,8 @@ def trial(job: Job, plans: Sequence[Plan], settings: Settings) -> tuple[Tried, .
 
 def _ready(plan: Plan, job: Job, ahead: Outlook, settings: Settings) -> tuple[Plan, tuple[str, ...]]:
     o = job.observation
-    feasible = project(plan, o, job.incumbent, settings, job.asked, replicas_only=True)
+    pins, floors = pins_of(job.incumbent, job.intents, o), aims(job.intents, o).floors
+    kept = (*pins, *plan.pins)
+    feasible = project(plan, o, job.incumbent, settings, job.asked, replicas_only=True, pins=kept)
     made = schedule(feasible.plan, ahead, o, settings, job.decision_id)
-    return floored(made, settings.floor_share), feasible.notes
+    return floored(made, settings.floor_share, (*floors, *made.floors)), feasible.notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 ANY = "*"  # stands for every access node in a route
@@ -79,7 +79,8 @@ class Floor:
 class Plan:
     """Replicas wanted, sparse routing weights, on-node shares, roles; valid from `made_at_s` to `expires_s`
     (run clock). After expiry nodes and gateway go on by the last plan and say so. floors: beyond the setting
-    `floor_share`. pins: replicas that later plans keep while this one lasts."""
+    `floor_share`. pins: replicas that later plans keep while this one lasts. asks_until_s: floors and pins end then,
+    however often the lease is renewed (None: with the plan)."""
 
     id: str
     source: Source
@@ -94,6 +95,12 @@ class Plan:
     slower: tuple[NodeSpeed, ...] = ()
     floors: tuple[Floor, ...] = ()
     pins: tuple[ReplicaGoal, ...] = ()
+    asks_until_s: float | None = None
+
+    def at(self, now_s: float) -> Plan:
+        """The plan at `now_s`: without floors and pins whose time is over."""
+        over = self.asks_until_s is not None and now_s >= self.asks_until_s
+        return replace(self, floors=(), pins=(), asks_until_s=None) if over else self
 
 
 @dataclass(frozen=True, slots=True)

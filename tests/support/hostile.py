@@ -10,6 +10,7 @@ from edgewise.control.planning import epoch_plans
 from edgewise.control.state import EpochResult, Job
 from edgewise.control.summaries import summarise
 from edgewise.domain.cluster import NodeSpec, ReplicaState
+from edgewise.domain.intent import Intent, Weight
 from edgewise.domain.observation import ReplicaFact
 from edgewise.domain.records import RecalledCase
 from edgewise.domain.world import World
@@ -45,7 +46,8 @@ def hostile_job(words: str, settings: Settings) -> tuple[Job, EpochResult]:
     failed = ReplicaFact(nodes[2], "gpt2-large", ReplicaState.FAILED, error=words)
     o = replace(o, cluster=replace(o.cluster, replicas=(*o.cluster.replicas, failed)), notes=(words,))
     case = RecalledCase(replace(case_of("c", 0.5, 1.0), summary=words), 0.1)
-    start = job(o, incumbent, cases=(case,), lately=(summarise(o, "d"),))
+    intent = Intent("i-1", text=words, weights=(Weight("blip", 2.0, words),))
+    start = job(o, incumbent, cases=(case,), lately=(summarise(o, "d"),), intents=(intent,))
     return start, epoch_plans(start, (), settings, "e-000001")
 
 

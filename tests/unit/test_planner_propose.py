@@ -93,6 +93,9 @@ def test_the_lease_is_within_bounds_and_roles_are_words() -> None:
     assert plan.expires_s == 120.0 + (4 + 10) * 30.0
     assert plan.roles == (Role("edge-1", ("text " * 8).rstrip()),)
     assert plan.alpha == 2.0
+    assert plan.asks_until_s == plan.expires_s
+    assert plan.at(plan.expires_s - 1) is plan
+    assert (plan.at(plan.expires_s).floors, plan.at(plan.expires_s).pins) == ((), ())
     assert (plan.floors, plan.pins) == ((Floor("gpt2", 0.2),), (ReplicaGoal("edge-1", "gpt2"),))
 
 
