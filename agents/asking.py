@@ -13,6 +13,7 @@ from agents.mending import clean_text
 from agents.prompting import Prompt
 from agents.tables import text as quoted
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest, ChatTurn
+from edgewise.control.spending import cost_of
 from edgewise.domain.decision import LlmUse, Rung
 from edgewise.domain.errors import ChatUnavailable, Unavailable
 from edgewise.settings import Settings
@@ -78,8 +79,7 @@ class Asker(Generic[A]):
         return Reading(None, None, reason=reason)
 
     def cost(self, reply: ChatReply) -> LlmUse:
-        s, asked = self.settings, reply.tokens - reply.answer_tokens
-        price = (asked * s.llm_price_in + reply.answer_tokens * s.llm_price_out) / 1e6
+        price = cost_of(reply, self.settings)
         return LlmUse(calls=1, tokens=reply.tokens, seconds=reply.seconds, cost=price)
 
     async def climb(self, request: ChatRequest, left_s: float, reask: bool = True) -> Asked[A]:
