@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agents.recordings import Call, Failure, Recording, input_hash
+from agents.recordings import Call, Failure, Recording, end_of, input_hash
 from agents.tool_recordings import ToolRecord, ToolsDoor, call_hash, state_hash
 from agents.toolbox import ToolAnswer, Tools
 from edgewise.compose.redact import Scrub, redacted
@@ -61,7 +61,7 @@ class CapsuleChat:
         calls = self._calls.get(input_hash(request))
         if not calls:
             raise ChatUnavailable("this call was not recorded")
-        return _end(calls.pop(0) if len(calls) > 1 else calls[0])
+        return end_of(calls.pop(0) if len(calls) > 1 else calls[0])
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -108,6 +108,9 @@ class _Spy:
             failure = Failure(error.message, error.retry_after_s, error.asked)
             self._said.chat[request.key].append(Call(failure=failure))
             raise
+        except TimeoutError:
+            self._said.chat[request.key].append(Call(failure=Failure("no answer"), late=True))
+            raise
         self._said.chat[request.key].append(Call(reply=reply))
         return reply
 
@@ -150,7 +153,7 @@ class _Retelling:
             raise ChatUnavailable("this call was not recorded")
         call = calls.pop(0)
         self.recordings.append(Recording(input_hash(request), request, (call,)))
-        return _end(call)
+        return end_of(call)
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -182,10 +185,3 @@ class _Wrapped:
     async def call(self, call: ToolCall) -> ToolAnswer:
         found = self._known(call)
         return found if found is not None else await self._inner.call(call)
-
-
-def _end(call: Call) -> ChatReply:
-    if call.reply is not None:
-        return call.reply
-    failure = call.failure or Failure("the recorded call has no end")
-    raise ChatUnavailable(failure.message, retry_after_s=failure.retry_after_s, asked=failure.asked)
