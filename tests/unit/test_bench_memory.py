@@ -6,10 +6,11 @@ import pytest
 
 from edgewise.compose.bench import run_bench
 from edgewise.domain.errors import BadInput
+from evals.bench_memory import bench
 
 
 def test_a_small_bench_has_the_keys() -> None:
-    (row,) = run_bench("memory", 60)
+    (row,) = bench(60)
     assert (row["name"], row["size"]) == ("memory", "60")
     assert 60 < row["stored"] <= 80
     assert 0 < row["recall_p50_ms"] <= row["recall_p95_ms"]
