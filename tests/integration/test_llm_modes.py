@@ -161,7 +161,13 @@ async def test_five_losses_in_a_row_and_it_is_not_asked_until_it_has_rested(tmp_
 
 async def test_a_spent_budget_leaves_the_optimiser_alone(tmp_path: Path) -> None:
     chat = Chat()
-    priced = {"llm_price_in": 1.0, "llm_price_out": 10.0, "llm_budget_tokens_per_run": 1500, "epoch_slots": 2}
+    priced = {
+        "llm_price_in": 1.0,
+        "llm_price_out": 10.0,
+        "llm_budget_tokens_per_run": 1500,
+        "epoch_slots": 2,
+        "llm_scheduler": False,
+    }
     async with Loop(tmp_path, chat=chat, **priced) as loop:
         loop.rate = rates(loop.world, SD_HEAVY, 0.4)
         await loop.slots(12)
@@ -177,7 +183,7 @@ async def test_a_spent_budget_leaves_the_optimiser_alone(tmp_path: Path) -> None
 
 async def test_one_that_starts_again_knows_what_was_spent(tmp_path: Path) -> None:
     chat = Chat()
-    loop: Any = Loop(tmp_path, chat=chat, llm_budget_tokens_per_run=900, epoch_slots=2)
+    loop: Any = Loop(tmp_path, chat=chat, llm_budget_tokens_per_run=900, epoch_slots=2, llm_scheduler=False)
     async with loop:
         loop.rate = rates(loop.world, SD_HEAVY, 0.4)
         await loop.slots(3)
