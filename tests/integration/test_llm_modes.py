@@ -161,7 +161,7 @@ async def test_five_losses_in_a_row_and_it_is_not_asked_until_it_has_rested(tmp_
 
 async def test_a_spent_budget_leaves_the_optimiser_alone(tmp_path: Path) -> None:
     chat = Chat()
-    priced = {
+    priced: dict[str, Any] = {
         "llm_price_in": 1.0,
         "llm_price_out": 10.0,
         "llm_budget_tokens_per_run": 1500,
