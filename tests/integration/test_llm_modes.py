@@ -49,14 +49,27 @@ class Arrived:
         self._loop, self._told = loop, loop.telemetry.arrive
         loop.telemetry.arrive = self._arrive  # type: ignore[method-assign]
 
-    def _arrive(self, node: str, model: str, count: int = 1) -> None:
+    def _arrive(self, access_node: str, model: str, count: int = 1) -> None:
         at_s = self._loop.clock.now_s()
         for _ in range(count):
             name = f"r-{len(self.rows)}"
             self.rows.append(
-                PromptRow(name, model, node, node, at_s, at_s, at_s, PromptStatus.COMPLETED, None, 1, 30.0, 1.0)
+                PromptRow(
+                    name,
+                    model,
+                    access_node,
+                    access_node,
+                    at_s,
+                    at_s,
+                    at_s,
+                    PromptStatus.COMPLETED,
+                    None,
+                    1,
+                    30.0,
+                    1.0,
+                )
             )
-        self._told(node, model, count)
+        self._told(access_node, model, count)
 
     async def prompts(self, from_s: float, until_s: float) -> Sequence[PromptRow]:
         return [r for r in self.rows if from_s <= r.arrived_s < until_s]
