@@ -13,11 +13,13 @@ from agents.mending import clean_text
 from agents.prompting import Prompt
 from agents.tables import text as quoted
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest, ChatTurn
+from edgewise.control.spending import cost_of
 from edgewise.domain.decision import LlmUse, Rung
 from edgewise.domain.errors import ChatUnavailable, Unavailable
 from edgewise.settings import Settings
 
 # The model's own deadline ends a little before ours, so that a late answer is recorded as such by its door.
+READ_S = 1.0  # for reading, beyond the deadline
 DOOR_PART = 0.95
 LEAST_S = 0.01
 
@@ -63,9 +65,10 @@ class Asker(Generic[A]):
         return Asked(Reading(None, None, reason=reason), LlmUse(calls=int(asked), seconds=seconds), seconds)
 
     async def read(self, reply: ChatReply) -> Asked[A]:
-        """What the reply says. In a thread: repairing garbage may take a second, and slots must not wait for it."""
+        """What the reply says. In a thread: repairing garbage may take a second, and slots must not wait for it. A
+        reply heard just in time is read all the same, as it will be when the decision is made again."""
         try:
-            async with asyncio.timeout_at(self.deadline):
+            async with asyncio.timeout_at(self.deadline + READ_S):
                 reading = await asyncio.to_thread(read, reply.text, self.names, self.form, reply.finish_reason)
         except TimeoutError:
             reading = Reading(None, None, reason="the answer could not be read in time")
@@ -76,8 +79,7 @@ class Asker(Generic[A]):
         return Reading(None, None, reason=reason)
 
     def cost(self, reply: ChatReply) -> LlmUse:
-        s, asked = self.settings, reply.tokens - reply.answer_tokens
-        price = (asked * s.llm_price_in + reply.answer_tokens * s.llm_price_out) / 1e6
+        price = cost_of(reply, self.settings)
         return LlmUse(calls=1, tokens=reply.tokens, seconds=reply.seconds, cost=price)
 
     async def climb(self, request: ChatRequest, left_s: float, reask: bool = True) -> Asked[A]:

@@ -7,8 +7,10 @@ import hashlib
 import logging
 import os
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
 from edgewise.domain.codec import from_json, to_json, to_plain
@@ -32,10 +34,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call's end: exactly one of the two is set."""
+    """One call's end: reply or failure. late: whoever asked had given up by then and heard neither."""
 
     reply: ChatReply | None = None
     failure: Failure | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +68,42 @@ class RecordingChat:
         self._folder = folder
         self._writing = asyncio.Lock()
         self._stored = 0
+        self._running: set[asyncio.Task[None]] = set()
 
     async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
         try:
             reply = await self._inner.ask(request, timeout_s)
         except ChatUnavailable as error:
-            failure = Failure(error.message, error.retry_after_s, error.asked)
-            await asyncio.shield(self._store(request, Call(failure=failure)))
+            await self._keep(request, Call(failure=Failure(error.message, error.retry_after_s, error.asked)))
             raise
-        await asyncio.shield(self._store(request, Call(reply=reply)))  # what was heard is kept, even at the deadline
+        except asyncio.CancelledError:
+            self._behind(self._store(request, Call(failure=Failure("no answer"), late=True)))
+            raise
+        await self._keep(request, Call(reply=reply))
         return reply
 
     async def aclose(self) -> None:
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self._inner.aclose()
 
-    async def _store(self, request: ChatRequest, call: Call) -> None:
+    async def _keep(self, request: ChatRequest, call: Call) -> None:
+        """Stores the call. Whoever asked may give up while it is written: then that is what happened."""
+        try:
+            await asyncio.shield(self._behind(self._store(request, call)))
+        except asyncio.CancelledError:
+            self._behind(self._store(request, replace(call, late=True), instead=True))
+            raise
+
+    def _behind(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _store(self, request: ChatRequest, call: Call, instead: bool = False) -> None:
         async with self._writing:
             try:
-                await asyncio.to_thread(_append, self._folder, request, call)
+                await asyncio.to_thread(_append, self._folder, request, call, instead)
                 self._stored += 1
                 if self._stored % PRUNED_EVERY == 0:
                     await asyncio.to_thread(prune, self._folder)
@@ -106,22 +127,33 @@ class ReplayChat:
         nth = self._asked.get(recording.hash, 0)
         self._asked[recording.hash] = nth + 1
         call = recording.calls[min(nth, len(recording.calls) - 1)]
-        if call.reply is not None:
-            return call.reply
-        failure = call.failure or Failure("the recorded call has no end")
-        raise ChatUnavailable(
-            failure.message, where=str(path), retry_after_s=failure.retry_after_s, asked=failure.asked
-        )
+        return end_of(call, str(path))
 
     async def aclose(self) -> None:
         """Nothing to close."""
 
 
-def _append(folder: Path, request: ChatRequest, call: Call) -> None:
-    """Adds a call to its file, atomically: a reader sees the file before or after, never half of it."""
+def end_of(call: Call, where: str = "") -> ChatReply:
+    """How the call ended for whoever asked: the reply, ChatUnavailable, or TimeoutError."""
+    if call.late:
+        raise TimeoutError("whoever asked had given up")
+    if call.reply is not None:
+        return call.reply
+    failure = call.failure or Failure("the recorded call has no end")
+    raise ChatUnavailable(failure.message, where=where, retry_after_s=failure.retry_after_s, asked=failure.asked)
+
+
+def _append(folder: Path, request: ChatRequest, call: Call, instead: bool = False) -> None:
+    """Adds a call to its file, or puts it in the place of the last one that is the same but for `late`; atomically: a
+    reader sees the file before or after, never half of it."""
     path = recording_path(folder, request)
     before = _read(path)
-    recording = Recording(input_hash(request), request, (*(before.calls if before else ()), call))
+    calls = list(before.calls) if before else []
+    if instead and (same := replace(call, late=False)) in calls:
+        calls[len(calls) - 1 - calls[::-1].index(same)] = call
+    else:
+        calls.append(call)
+    recording = Recording(input_hash(request), request, tuple(calls))
     write_atomically(path, to_json(recording))
 
 

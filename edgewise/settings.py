@@ -147,6 +147,15 @@ class Settings(BaseSettings):
     llm_deployer_max_tokens: int = Field(256, ge=16, description="Longest answer of a deployer, tokens.")
     llm_price_in: float = Field(0.0, ge=0, description="Price of a million tokens sent, in any currency.")
     llm_price_out: float = Field(0.0, ge=0, description="Price of a million tokens answered, in the same currency.")
+    llm_budget_tokens_per_run: int = Field(
+        0, ge=0, description="Tokens a run may use; then the optimiser goes on alone. 0: no limit."
+    )
+    llm_budget_cost_per_day: float = Field(
+        0.0,
+        ge=0,
+        description="Cost of any 24 hours, in the currency of the prices; then the optimiser goes on alone until "
+        "enough of it is a day old. 0: no limit.",
+    )
     recall_cases: int = Field(3, ge=0, description="Cases recalled from memory per decision.")
     memory_dir: str = Field(
         "",

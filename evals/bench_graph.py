@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-import graphs.slot
+import agents.deployment
 from edgewise.control import decide, intake
 from edgewise.control.carry import after, planning_due, start_planning, take_result, ticket
 from edgewise.control.state import Ticket
@@ -48,7 +48,7 @@ NODES, MODELS, SLOTS, KEPT = 7, 4, 320, 100
 WARM = 5  # slots that are not counted: imports and first compilations
 PAGES = 1.5  # of the file for a payload: pages partly filled, indices, the log
 DECIDING = ((decide, ("propose", "schedule_pool", "briefs", "rule", "hold")), (intake, ("take",)),
-            (graphs.slot, ("arrange",)))  # fmt: skip
+            (agents.deployment, ("arrange",)))  # fmt: skip
 
 
 class Stopwatch:
@@ -73,7 +73,7 @@ class Stopwatch:
     def watching(self) -> Iterator[None]:
         """The decision functions as the graphs call them, timed."""
         with patch.multiple(decide, **self._of(decide)), patch.multiple(intake, **self._of(intake)), \
-                patch.multiple(graphs.slot, **self._of(graphs.slot)):  # fmt: skip
+                patch.multiple(agents.deployment, **self._of(agents.deployment)):  # fmt: skip
             yield
 
     def _of(self, module: Any) -> dict[str, Any]:

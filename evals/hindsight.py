@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgewise.control.carry import Carry, looked_back
-from edgewise.control.hindsight import horizon_s, look_back, weighed
+from edgewise.control.hindsight import horizon_s, instructive, look_back
 from edgewise.control.regret import entries
 from edgewise.control.state import Job
 from edgewise.domain.decision import Decision, Hindsight
@@ -34,7 +34,7 @@ class Books:
     found: list[tuple[Decision, Hindsight]] = field(default_factory=list)
 
     def note(self, job: Job, decision: Decision) -> None:
-        if weighed(decision):
+        if instructive(job, decision):
             self.waiting.append(Waiting(job, decision, horizon_s(job, self.settings)))
 
     def close(self, carry: Carry, now_s: float, slot: int) -> Carry:

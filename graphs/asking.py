@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from edgewise.control.approvals import NotApplied, Word, lapsed, renewed
@@ -24,11 +24,21 @@ from graphs.tools import GraphTools
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A thread that was asked in. waits: it is not answered; else `decision` is what it ended with."""
+
+    waits: bool
+    job: Job
+    decision: Decision
+    meanwhile: Decision
+
+
 class Threads(Protocol):
     """The slot graph's threads that wait."""
 
-    async def waiting(self, thread_id: str) -> tuple[Job, Decision, Decision] | None:
-        """Job, decision asked for and what the slot went on by, of a thread that waits; None when it does not."""
+    async def left(self, thread_id: str) -> Left | None:
+        """How a thread was left; None when there is none."""
         ...
 
     async def answer(self, thread_id: str, word: Word) -> Decision:
@@ -63,23 +73,35 @@ class Asking:
     async def open(self, threads: Threads) -> None:
         """Find what an earlier controller of this run left waiting. Raises only errors of ours."""
         self._threads = threads
-        for d in await self._ports.journal.recent_decisions(2 * self._settings.approval_slots + 8):
-            if d.approval is None or d.approval.state is not ApprovalState.WAITING:
-                continue
-            try:
-                found, why = await threads.waiting(d.id), "its checkpoint is gone"
-            except Exception as error:
-                _log.exception("the checkpoint of %s cannot be read", d.id)
-                found, why = None, f"its checkpoint cannot be read ({type(error).__name__})"
-            if found is not None:
-                self._note(*found)
-                continue
+        known = await self._ports.journal.recent_decisions(2 * self._settings.approval_slots + 8)
+        for d in known:
+            if d.approval is not None and d.approval.state is ApprovalState.WAITING:
+                await self._found(d, d.approval, newest=d.id == known[-1].id)
+
+    async def _found(self, d: Decision, asked: Approval, newest: bool) -> None:
+        """One that is on record as waiting: it still does, or it was answered and the record came to no more, or
+        nothing is left of it."""
+        assert self._threads is not None
+        try:
+            left, why = await self._threads.left(d.id), "its checkpoint is gone"
+        except Exception as error:
+            _log.exception("the checkpoint of %s cannot be read", d.id)
+            left, why = None, f"its checkpoint cannot be read ({type(error).__name__})"
+        if left is not None and left.waits:
+            self._note(left.job, left.decision, left.meanwhile)
+            return
+        if left is not None and left.decision.approval is not None:
+            final = left.decision
+            if newest and left.decision.approval.state is ApprovalState.APPROVED:
+                self._host.carried_out(left.job, final)
+        else:
             why = f"the controller was started again and {why}"
-            gone = replace(d.approval, state=ApprovalState.EXPIRED, why=why, answered_s=self._now_s())
-            self.book.end(d.approval, Word(gone.state, self._now_s(), "", why))
-            await self._ports.journal.decision(
-                replace(d, approval=gone, notes=(*d.notes, f"{gone.id} expired: {why}"))
-            )
+            gone = replace(asked, state=ApprovalState.EXPIRED, why=why, answered_s=self._now_s())
+            final = replace(d, approval=gone, notes=(*d.notes, f"{gone.id} expired: {why}"))
+        assert final.approval is not None
+        self.book.past.append(final.approval)
+        self.book.ended[final.approval.state.value] += 1
+        await self._ports.journal.decision(replace(final, realised=d.realised))
 
     def close(self) -> None:
         self._threads = None

@@ -12,16 +12,19 @@ from typing import Any
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
+from agents.metered import MeteredChat
 from edgewise.control.actuator import Actuator
 from edgewise.control.approvals import Word
 from edgewise.control.carry import (
     Carry,
     after,
     approved,
+    finished,
     incumbent_of,
     looked_back,
     planning_due,
     refused,
+    resting,
     start_planning,
     take_result,
     ticket,
@@ -29,6 +32,7 @@ from edgewise.control.carry import (
 from edgewise.control.decide import hold
 from edgewise.control.intake import take
 from edgewise.control.regret import Ledger, entries, measured
+from edgewise.control.spending import paid
 from edgewise.control.state import Declined, EpochResult, Job, Ticket
 from edgewise.control.summaries import summarise
 from edgewise.domain.decision import Decision, Hindsight, Mode, Realised
@@ -40,20 +44,23 @@ from edgewise.domain.records import SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
 from graphs import epoch, slot
-from graphs.asking import Asking
+from graphs.asking import Asking, Left
 from graphs.beside import Beside
 from graphs.checkpoints import Retention, open_checkpoints
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
 from graphs.ports import Ports
 from graphs.state import dump, read, stored_settings
+from graphs.tally import Tally
 
 _log = logging.getLogger(__name__)
+PAST = 100_000  # decisions of this run that one started again looks at for what was spent
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerState:
-    """What the controller knows after its latest slot; replaced whole, never changed."""
+    """What the controller knows after its latest slot; replaced whole, never changed. llm_rests: why the language
+    model is not asked now; empty: it is, or there is none."""
 
     slot: int = -1
     epoch: int = 0
@@ -62,6 +69,7 @@ class ControllerState:
     observation: Observation | None = None
     decision: Decision | None = None
     notes: tuple[str, ...] = ()
+    llm_rests: str = ""
 
 
 class Controller:
@@ -74,6 +82,9 @@ class Controller:
     def __init__(
         self, ports: Ports, world: World, settings: Settings, mode: Mode, checkpoints: Path, run_id: str
     ) -> None:
+        self.tally = Tally()
+        self.meter = MeteredChat(ports.chat, settings) if ports.chat is not None else None
+        ports = replace(ports, chat=self.meter)
         self._ports, self._world, self._settings, self._path = ports, world, settings, checkpoints
         self._mode = mode
         self.actuator = Actuator(
@@ -106,8 +117,11 @@ class Controller:
         return {d.id: d for d in self._doors.decisions if d.approval is not None}
 
     def set_mode(self, mode: Mode) -> None:
-        """Takes effect with the next decision; leaving `active` stops acting at once."""
+        """Takes effect with the next decision; leaving `active` stops acting at once, and `off` asking."""
         self._mode = mode
+        for task in (self._epoch, self._beside.task) if mode is Mode.OFF else ():
+            if task is not None:
+                task.cancel()
         if mode is not Mode.ACTIVE:
             self.actuator.pause()
         self.latest = replace(self.latest, mode=mode)
@@ -118,6 +132,7 @@ class Controller:
     def carried_out(self, job: Job, decision: Decision) -> None:
         """A decision that waited for a person is in effect now."""
         self._carry = approved(self._carry, job, decision)
+        self.tally.rungs[decision.rung.value] += 1
         self.latest = replace(self.latest, plan=decision.plan)
 
     def said_no(self, no: Declined) -> None:
@@ -174,20 +189,38 @@ class Controller:
     async def _slot(self, number: int, graphs: _Graphs, notes: tuple[str, ...]) -> None:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
-        start = self._beside.onto(ticket(self._carry, number, mode, notes, self.intents))
+        rests, said = self._llm_rests(number)
+        start = self._beside.onto(ticket(self._carry, number, mode, (*notes, *said), self.intents, rests))
         try:
             job, decision = await self._decide(start, graphs)
         except Exception as error:  # the graph itself failed: checkpoints full, or a mistake of ours
             _log.exception("slot %d failed", number)
             job, decision = await self._last_good(start, f"slot graph failed: {type(error).__name__}: {error}")
-        self._carry = after(self._carry, job, decision)
+        self._carry = after(self._carry, job, decision, hindsight=self._looking is not None)
         plan = self._carry.plan or (decision.plan if decision else None)
         o = job.observation
-        self.latest = ControllerState(number, o.epoch, mode, plan, o, decision, decision.notes if decision else notes)
+        notes = decision.notes if decision else notes
+        self.latest = ControllerState(number, o.epoch, mode, plan, o, decision, notes, rests)
+        if decision is not None:
+            self.tally.note(decision)
         self._look_back(job, decision)
         if mode is not Mode.OFF:
             self._start_epoch(job, decision, graphs)
             self._start_scheduler(job, plan)
+
+    def _llm_rests(self, slot: int) -> tuple[str, tuple[str, ...]]:
+        """Why the language model is not asked in this slot, and a note when that is news. What it has cost since the
+        slot before goes into the books first."""
+        if self.meter is None:
+            return "", ()
+        now_s = self._ports.clock.now_s()
+        for call in self.meter.take():
+            self._carry = replace(self._carry, spent=paid(self._carry.spent, call.tokens, call.cost, now_s))
+        rests = resting(self._carry, slot // self._settings.epoch_slots, now_s, self._settings)
+        self._doors.ask_llm = not rests
+        was = self.latest.llm_rests
+        news = f"the language model is not asked: {rests}" if rests and not was else ""
+        return rests, tuple(filter(None, [news, "the language model is asked again" if was and not rests else ""]))
 
     async def _decide(self, start: Ticket, graphs: _Graphs) -> tuple[Job, Decision | None]:
         if start.mode is Mode.OFF:
@@ -228,8 +261,9 @@ class Controller:
         await self._doors.seen(decision, hindsight)
 
     def _learn(self, decision: Decision, lines: Ledger) -> None:
-        if decision.mode is Mode.ACTIVE:
-            self._carry = looked_back(self._carry, decision, lines, self.latest.slot, self._settings)
+        if decision.mode is not Mode.ACTIVE:  # nothing was carried out, so nothing is to be regretted
+            lines = tuple(replace(e, accepted=False) for e in lines)
+        self._carry = looked_back(self._carry, decision, lines, self.latest.slot, self._settings)
 
     def _start_epoch(self, job: Job, decision: Decision | None, graphs: _Graphs) -> None:
         """Start the planner in the background when it is time; one at a time."""
@@ -237,7 +271,6 @@ class Controller:
         if not self._epoch_due or (self._epoch is not None and not self._epoch.done()):
             return
         self._epoch_due = False
-        self._doors.ask_llm = self._ports.chat is not None and not self._carry.demoted(job.observation.epoch)
         self._carry = start_planning(self._carry, decision)
         start = Ticket(
             decision_id=f"e-{self._carry.epochs:06d}",
@@ -256,8 +289,7 @@ class Controller:
 
     def _start_scheduler(self, job: Job, plan: Plan | None) -> None:
         """Ask the scheduler's model about this slot, after the planner's."""
-        rests = self._ports.chat is None or self._carry.demoted(job.observation.epoch)
-        if self._settings.llm_scheduler and not rests and plan is not None and plan.routes:
+        if self._settings.llm_scheduler and self._doors.ask_llm and plan is not None and plan.routes:
             self._beside.start(job, plan, self._epoch)
 
     def _lately(self) -> tuple[SlotSummary, ...]:
@@ -267,7 +299,7 @@ class Controller:
     async def _run_epoch(self, start: Ticket, graphs: _Graphs) -> None:
         try:
             async for result in graphs.epoch(start):
-                self._carry = replace(self._carry, finished=result)
+                self._carry = finished(self._carry, result)
         except Exception:
             _log.exception("epoch %s failed; slots go on without its result", start.decision_id)
 
@@ -283,6 +315,10 @@ class Controller:
                 plan = d.plan if d.mode is Mode.ACTIVE and d.plan.replicas else None
                 self._carry = replace(self._carry, plan=plan, decisions=_number(d.id))
                 self.latest = replace(self.latest, slot=d.slot, epoch=d.epoch, plan=plan, decision=d)
+                self.latest = replace(self.latest, llm_rests=d.llm_rests)
+                for past in await self._ports.journal.recent_decisions(PAST):
+                    use = past.llm
+                    self._carry = replace(self._carry, spent=paid(self._carry.spent, use.tokens, use.cost, past.at_s))
         with contextlib.suppress(EdgewiseError):
             await self.asking.open(graphs)
 
@@ -320,12 +356,12 @@ class _Graphs:
         await self._retention.ended(start.decision_id)
         return read(Job, state, "job"), read(Decision, state, "decision"), None
 
-    async def waiting(self, thread_id: str) -> tuple[Job, Decision, Decision] | None:
+    async def left(self, thread_id: str) -> Left | None:
         found = await self._slot.aget_state({"configurable": {"thread_id": thread_id}})
-        if "approve" not in found.next:
+        if "stand_in" not in found.values:
             return None
-        values = found.values
-        return read(Job, values, "job"), read(Decision, values, "decision"), read(Decision, values, "stand_in")
+        job, decision = read(Job, found.values, "job"), read(Decision, found.values, "decision")
+        return Left("approve" in found.next, job, decision, read(Decision, found.values, "stand_in"))
 
     async def answer(self, thread_id: str, word: Word) -> Decision:
         config: Any = {"configurable": {"thread_id": thread_id}}

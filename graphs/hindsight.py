@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from edgewise.control.hindsight import horizon_s, look_back, prompts_of, weighed
+from edgewise.control.hindsight import horizon_s, instructive, look_back, prompts_of
 from edgewise.control.ports import History
 from edgewise.control.state import Job
 from edgewise.domain.decision import Decision, Hindsight
@@ -38,7 +38,7 @@ class LookingBack:
         self.task: asyncio.Task[None] | None = None
 
     def note(self, job: Job, decision: Decision) -> None:
-        if weighed(decision):
+        if instructive(job, decision):
             self._waiting = [*self._waiting, Waiting(job, decision)][-MOST_WAITING:]
 
     def start(self, now_s: float) -> None:

@@ -17,10 +17,8 @@ from langgraph.types import StateSnapshot
 
 from agents.deployment import Deployed
 from agents.proposal import Proposal
-from agents.tool_recordings import ToolsDoor
-from edgewise.control.ports import ChatModel
 from edgewise.control.state import EpochResult, Job, NodeBrief, Ticket
-from edgewise.domain.decision import Decision, LlmUse, Rung
+from edgewise.domain.decision import Decision, LlmUse
 from edgewise.domain.errors import BadInput
 from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Change
@@ -28,9 +26,8 @@ from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings, load_settings
 from graphs import epoch, slot
 from graphs.packing import serializer
-from graphs.proposing import proposer
+from graphs.proposing import NOTHING, Heard, doors
 from graphs.state import Plain, read
-from graphs.tools import deploy_node
 
 SLOT_END = "gate"  # after it, nodes have effects
 EPOCH_END = "propose"
@@ -73,24 +70,15 @@ class Thread:
 
 
 class ReplayTools:
-    """Implements GraphTools for one thread: what the doors answered then, and no effects. chat: answers from
-    recordings, or a live model in a fork; asked only where the thread's was (`asks`). tools: what a planner's tools
-    answered then; None: they answer anew."""
+    """Implements GraphTools for one thread: what the doors answered then, and no effects. heard: what agents hear;
+    they are asked only where the thread's were (`asks`)."""
 
-    def __init__(
-        self,
-        thread: Thread,
-        settings: Settings,
-        chat: ChatModel | None = None,
-        asks: bool | None = None,
-        tools: ToolsDoor | None = None,
-    ):
+    def __init__(self, thread: Thread, settings: Settings, heard: Heard = NOTHING, asks: bool | None = None) -> None:
         self.settings = settings
-        self._deployers = chat if settings.llm_deployers and thread.values.get("uses") else None
         self._job = read(Job, thread.values, "job")
         self._notes = "; ".join(thread.values.get("notes", []))
         asks = was_asked(thread) if asks is None else asks
-        self._propose = proposer(chat if asks else None, settings, tools)
+        self._doors = doors(heard if asks else NOTHING, settings)
 
     async def observe(self, ticket: Ticket) -> Observation:
         return ticket.observation or self._job.observation
@@ -99,10 +87,10 @@ class ReplayTools:
         return self._job.cases, self._notes
 
     async def propose(self, job: Job, result: EpochResult) -> Proposal:
-        return await self._propose(job, result)
+        return await self._doors.propose(job, result)
 
     async def deploy(self, node: str, briefs: Sequence[NodeBrief]) -> Deployed:
-        return await deploy_node(node, briefs, self._deployers, self.settings)
+        return await self._doors.deploy(node, briefs)
 
     async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
         return decision
@@ -115,12 +103,12 @@ class ReplayTools:
 
 
 def was_asked(thread: Thread) -> bool:
-    """Whether an epoch asked its language model, which is an input of it: a demoted one rests."""
+    """Whether a slot's deployers or an epoch's planner asked a language model, or would have, had there been anything
+    new. It is an input of the decision: a demoted model rests."""
+    if thread.is_slot:
+        return bool(thread.values.get("uses"))
     result = thread.values.get("result")
-    if result is None:
-        return False
-    found = read(EpochResult, thread.values, "result")
-    return found.llm != LlmUse() or any(p.source == "llm" or p.rung is not Rung.OPTIMISER for p in found.plans)
+    return result is not None and read(EpochResult, thread.values, "result").llm != LlmUse()
 
 
 async def threads_of(saver: AsyncSqliteSaver) -> tuple[Thread, ...]:

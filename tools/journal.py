@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.domain.codec import from_plain, to_plain
-from edgewise.domain.decision import Decision
+from edgewise.domain.decision import ApprovalState, Decision
 from edgewise.domain.errors import EdgewiseError
 from edgewise.domain.records import ReplicaRow, SlotSummary
 from tools.rundir import DECISIONS, EVENTS, LineWriter, decision_row
@@ -45,8 +45,8 @@ class RunJournal:
             self._order.append(known.id)
 
     async def take_revisions(self) -> None:
-        """What the store knows of past decisions' outcomes: the file gets them only when a journal is closed, and
-        the process before this one may have been killed."""
+        """What the store knows of past decisions' outcomes, and of answers to approvals: the file gets them only when
+        a journal is closed, and the process before this one may have been killed."""
         if self._store is None or not self._order:
             return
         try:
@@ -56,7 +56,10 @@ class RunJournal:
             return
         for decision in stored:
             known = self._decisions.get(decision.id)
-            if known is not None and known.realised is None and decision.realised is not None:
+            if known is None:
+                continue
+            answered = known.approval is not None and known.approval.state is ApprovalState.WAITING
+            if (known.realised is None and decision.realised is not None) or (answered and decision != known):
                 self._decisions[decision.id] = self._revised[decision.id] = decision
 
     async def decision(self, decision: Decision) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from edgewise.control.lift import lift, realised_lift
 from edgewise.domain.codec import from_plain, to_plain
 from edgewise.domain.decision import Decision
 from edgewise.domain.errors import BadInput, RunFailed, SetupError
@@ -167,6 +168,7 @@ def decision_row(decision: Decision) -> dict[str, Any]:
             for o in decision.changes
         ],
         "llm": to_plain(decision.llm),
+        "lift": _lift_row(decision),
         "epoch_result": decision.epoch_result,
         "trigger": decision.trigger,
         "notes": list(decision.notes),
@@ -176,9 +178,20 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         row["realised"] = to_plain(decision.realised)
         if decision.realised.hindsight is None:
             del row["realised"]["hindsight"]
+    if row["lift"] is None:
+        del row["lift"]
+    if decision.llm_rests:
+        row["llm_rests"] = decision.llm_rests
     if decision.approval is not None:
         row["approval"] = to_plain(decision.approval)
     return row
+
+
+def _lift_row(decision: Decision) -> dict[str, float | None] | None:
+    """What the language model's plan was worth beside the optimiser's; None where none was compared."""
+    predicted = lift(decision)
+    seen = decision.realised.hindsight if decision.realised is not None else None
+    return None if predicted is None else {"predicted": predicted, "realised": realised_lift(seen) if seen else None}
 
 
 def decision_of(row: dict[str, Any], where: str = "") -> Decision:

@@ -85,14 +85,50 @@ def candidate_cells(candidate: CandidateRow, row: DecisionRow) -> dict[str, str 
     }
 
 
-def llm_line(llm: LlmRow) -> str:
+def llm_line(llm: LlmRow, rests: str = "") -> str:
     if not llm.calls:
-        return "No language model was asked."
+        skipped = f" {llm.skipped} calls skipped: nothing had changed." if llm.skipped else ""
+        return f"Not asked: {rests}." if rests else f"No language model was asked.{skipped}"
     parts = [f"{llm.calls} calls" if llm.calls != 1 else "1 call", f"{llm.tokens} tokens", seconds(llm.seconds)]
-    for count, word in ((llm.repairs, "repaired"), (llm.reasks, "asked again"), (llm.fallbacks, "fallbacks")):
+    if llm.cost:
+        parts.append(f"cost {llm.cost:.4g}")
+    for count, word in (
+        (llm.tool_calls, "tool calls"),
+        (llm.repairs, "repaired"),
+        (llm.reasks, "asked again"),
+        (llm.fallbacks, "fallbacks"),
+        (llm.skipped, "skipped"),
+    ):
         if count:
             parts.append(f"{count} {word}")
     return " · ".join(parts) + (f" · {llm.error}" if llm.error else "")
+
+
+def lift_line(row: DecisionRow) -> str:
+    """What the language model's plan was worth beside the optimiser's; empty where none was compared."""
+    if row.lift is None:
+        return ""
+    predicted, realised = percent(row.lift.predicted), percent(row.lift.realised)
+    return f"Lift over the optimiser: predicted {predicted}, in hindsight {realised}."
+
+
+def llm_totals(rows: Sequence[DecisionRow]) -> dict[str, str]:
+    """The language model over the decisions shown; empty where there was none."""
+    if not any(r.llm.calls or r.llm.skipped or r.lift for r in rows):
+        return {}
+    lifts = [r.lift for r in rows if r.lift is not None]
+    predicted = [x.predicted for x in lifts if x.predicted is not None]
+    realised = [x.realised for x in lifts if x.realised is not None]
+    return {
+        "Calls": str(sum(r.llm.calls for r in rows)),
+        "Skipped": str(sum(r.llm.skipped for r in rows)),
+        "Fallbacks": str(sum(r.llm.fallbacks for r in rows)),
+        "Tokens": f"{sum(r.llm.tokens for r in rows):,}",
+        "Waited": seconds(sum(r.llm.seconds for r in rows)),
+        "Cost": f"{sum(r.llm.cost for r in rows):.4g}",
+        "Lift, predicted": percent(sum(predicted) / len(predicted) if predicted else None),
+        "Lift, hindsight": percent(sum(realised) / len(realised) if realised else None),
+    }
 
 
 def approval_line(asked: Approval) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import platform
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -19,19 +18,19 @@ from typing import Any
 
 import orjson
 
-from agents.recordings import Call, Failure, Recording, input_hash
-from agents.tool_recordings import ToolsDoor
-from agents.toolbox import ToolAnswer, Tools
+from agents.recordings import Recording
+from agents.tool_recordings import ToolRecord
 from edgewise.compose.recorded import Recorded
 from edgewise.compose.redact import Scrub, redacted, scrubber
 from edgewise.compose.replay import Replayed, replayed
+from edgewise.compose.retelling import CapsuleChat, capsule_tools, retold
 from edgewise.control.hindsight import horizon_s
-from edgewise.control.ports import ChatModel, ChatReply, ChatRequest, ToolCall, ToolSpec
-from edgewise.control.state import EpochResult, Job
+from edgewise.control.state import Job
 from edgewise.domain.codec import from_plain, to_plain
-from edgewise.domain.errors import BadInput, ChatUnavailable, RunFailed
+from edgewise.domain.errors import BadInput, RunFailed
 from edgewise.domain.records import PromptRow, PromptStatus
-from graphs.replay import ReplayTools, Thread, run_again
+from graphs.proposing import Heard
+from graphs.replay import Thread
 from graphs.state import Plain, read
 
 FORMAT = "edgewise-capsule/1"
@@ -50,17 +49,9 @@ class CapsuleThread:
 
 
 @dataclass(frozen=True, slots=True)
-class CapsuleTool:
-    """What a planner's tool answered."""
-
-    name: str
-    arguments: str
-    answer: ToolAnswer
-
-
-@dataclass(frozen=True, slots=True)
 class Capsule:
-    """prompts: [arrived_s, model, access node, *SIZES]. row: the line of decisions.jsonl, if there was one."""
+    """prompts: [arrived_s, model, access node, *SIZES]. row: the line of decisions.jsonl, if there was one.
+    recordings, tools, promql: what agents heard."""
 
     format: str
     slot: int
@@ -69,8 +60,9 @@ class Capsule:
     threads: tuple[CapsuleThread, ...]
     row: dict[str, Any] | None = None
     recordings: tuple[Recording, ...] = ()
+    tools: tuple[ToolRecord, ...] = ()
+    promql: bool = False
     prompts: tuple[tuple[Any, ...], ...] = field(default=())
-    tools: tuple[CapsuleTool, ...] = ()
 
 
 def make_capsule(recorded: Recorded, slot: int, anonymise: bool = False) -> tuple[Capsule, Replayed]:
@@ -85,15 +77,18 @@ async def _made(recorded: Recorded, slot: int, anonymise: bool) -> tuple[Capsule
     nodes = [n.id for n in job.observation.node_specs]
     scrub = scrubber(nodes if anonymise else (), ())
     threads = [_redacted_thread(t, scrub) for t in (taken, decision) if t is not None]
-    recordings, tools = await _recordings(recorded, taken, threads[0], scrub) if taken is not None else ((), ())
+    told = await retold(
+        recorded.heard(), zip((t for t in (taken, decision) if t is not None), threads, strict=True), scrub
+    )
     row = recorded.rows.get(decision.id)
     capsule = Capsule(
         FORMAT, slot, {**{p: version(p) for p in PACKAGES}, "python": platform.python_version()}, anonymise,
         tuple(CapsuleThread(t.id, t.values, t.decided, t.pending) for t in threads),
         redacted(row, scrub) if row is not None else None,
-        recordings,
+        told.recordings,
+        told.tools,
+        told.promql,
         tuple(tuple(redacted(x, scrub)) for x in _prompts(recorded.prompts, job, decision)),
-        tools,
     )  # fmt: skip
     return capsule, await replayed(opened_capsule(capsule, "capsule"))
 
@@ -137,115 +132,13 @@ def opened_capsule(capsule: Capsule, name: str) -> Recorded:
     threads = tuple(Thread(t.id, t.values, t.pending, t.decided, capsule.slot) for t in capsule.threads)
     rows: Mapping[str, dict[str, Any]] = {capsule.row["id"]: capsule.row} if capsule.row else {}
     prompts = tuple(_prompt(i, row) for i, row in enumerate(capsule.prompts))
-    return Recorded(name, threads, rows, lambda: CapsuleChat(capsule.recordings), prompts, told_tools(capsule.tools))
-
-
-class CapsuleChat:
-    """Implements ports.ChatModel from the recordings of a capsule, as ReplayChat does from a folder."""
-
-    def __init__(self, recordings: Sequence[Recording]) -> None:
-        self._calls = {r.hash: list(r.calls) for r in recordings}
-
-    async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
-        calls = self._calls.get(input_hash(request))
-        if not calls:
-            raise ChatUnavailable("this call was not recorded")
-        return _reply(calls.pop(0) if len(calls) > 1 else calls[0])
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
-
-
-class Spy:
-    """Hears what another model is asked and how it ends, by the request's key."""
-
-    def __init__(self, inner: ChatModel) -> None:
-        self._inner = inner
-        self.heard: dict[str, list[Call]] = defaultdict(list)
-
-    async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
-        try:
-            reply = await self._inner.ask(request, timeout_s)
-        except ChatUnavailable as error:
-            self.heard[request.key].append(Call(failure=Failure(error.message, error.retry_after_s)))
-            raise
-        self.heard[request.key].append(Call(reply=reply))
-        return reply
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class Retold:
-    """Answers each key's requests in turn with what was heard, and records them under what is asked now."""
-
-    def __init__(self, heard: Mapping[str, Sequence[Call]]) -> None:
-        self._heard = {key: list(calls) for key, calls in heard.items()}
-        self.recordings: list[Recording] = []
-
-    async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
-        calls = self._heard.get(request.key)
-        if not calls:
-            raise ChatUnavailable("this call was not recorded")
-        self.recordings.append(Recording(input_hash(request), request, (calls[0],)))
-        return _reply(calls.pop(0))
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
-
-
-class ToldTools:
-    """Implements Tools: answers what is known of a call, asks `inner` for the rest and keeps what that said."""
-
-    def __init__(self, inner: Tools, known: dict[tuple[str, str], ToolAnswer]) -> None:
-        self._inner, self._known = inner, known
-
-    @property
-    def specs(self) -> Sequence[ToolSpec]:
-        return self._inner.specs
-
-    async def call(self, call: ToolCall) -> ToolAnswer:
-        key = (call.name, call.arguments)
-        if key not in self._known:
-            self._known[key] = await self._inner.call(call)
-        return self._known[key]
-
-
-def told_tools(tools: Sequence[CapsuleTool]) -> ToolsDoor:
-    known = {(t.name, t.arguments): t.answer for t in tools}
-    return lambda inner, job, result: ToldTools(inner, known)
-
-
-async def _recordings(
-    recorded: Recorded, epoch: Thread, again: Thread, scrub: Scrub
-) -> tuple[tuple[Recording, ...], tuple[CapsuleTool, ...]]:
-    """What the epoch's language model said, under the requests that the redacted epoch makes, and what its tools
-    answered."""
-    spy, heard_tools = Spy(recorded.chat()), dict[tuple[str, str], ToolAnswer]()
-
-    def door(inner: Tools, job: Job, result: EpochResult) -> Tools:
-        return ToldTools(recorded.tools(inner, job, result) if recorded.tools else inner, heard_tools)
-
-    await run_again(epoch, ReplayTools(epoch, epoch.settings(), spy, tools=door))
-    tools = tuple(
-        from_plain(CapsuleTool, redacted(to_plain(CapsuleTool(*key, answer)), scrub))
-        for key, answer in heard_tools.items()
+    return Recorded(
+        name,
+        threads,
+        rows,
+        lambda: Heard(CapsuleChat(capsule.recordings), capsule_tools(capsule.tools), capsule.promql),
+        prompts,
     )
-    heard = {key: [from_plain(Call, redacted(to_plain(c), scrub)) for c in calls] for key, calls in spy.heard.items()}
-    told = Retold(heard)
-    await run_again(again, ReplayTools(again, again.settings(), told, tools=told_tools(tools)))
-    joined: dict[str, Recording] = {}
-    for r in told.recordings:
-        before = joined.get(r.hash)
-        joined[r.hash] = Recording(r.hash, r.request, (*(before.calls if before else ()), *r.calls))
-    return tuple(joined.values()), tools
-
-
-def _reply(call: Call) -> ChatReply:
-    if call.reply is not None:
-        return call.reply
-    failure = call.failure or Failure("the recorded call has no end")
-    raise ChatUnavailable(failure.message, retry_after_s=failure.retry_after_s)
 
 
 def _epoch_taken(recorded: Recorded, decision: Thread) -> Thread | None:

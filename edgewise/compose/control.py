@@ -19,6 +19,7 @@ import setproctitle
 import uvloop
 
 from agents.chat import OpenAIChat
+from agents.metered import Totals
 from agents.recordings import RecordingChat
 from agents.tool_recordings import recording
 from edgewise.compose.case_memory import open_memory
@@ -36,9 +37,11 @@ from edgewise.domain.codec import from_json
 from edgewise.domain.decision import Mode
 from edgewise.domain.errors import EdgewiseError
 from edgewise.settings import Settings, load_settings
+from graphs.approvals import counts
 from graphs.controller import Controller
 from graphs.ports import Ports
 from serving.control_api.app import create_app
+from serving.control_api.metrics import Account, AgentUse
 from serving.control_api.server import bind, serve
 from tools.clock import RunClock
 from tools.history import RunHistory
@@ -75,8 +78,8 @@ async def _main(config: ControlConfig, on_ready: Callable[[dict[str, Any]], None
         parts = await _parts(config, settings, stack)
         view = LiveView(Path(config.run_dir), config.world, parts.look, _steering(config, parts.controller))
         bind(config.host, config.port).close()  # a busy port is said before anything is decided
-        replays = RunReplays(Path(config.run_dir))
-        app = create_app(view, asking=parts.controller.asking, intents=parts.intents, replays=replays)
+        replays, asking = RunReplays(Path(config.run_dir)), parts.controller.asking
+        app = create_app(view, asking=asking, intents=parts.intents, replays=replays, account=parts.account)
         serving = asyncio.create_task(
             serve(app, config.host, config.port, lambda url: on_ready({"port": _port(url)}), stop)
         )
@@ -127,6 +130,27 @@ class _Parts:
             realised=self.controller.realised,
             asked_for=self.controller.asked_for,
             approvals_waiting=len(self.controller.asking.book.waiting),
+            llm_rests=latest.llm_rests,
+        )
+
+    def account(self) -> Account:
+        """What the control API's /metrics shows."""
+        controller, tally = self.controller, self.controller.tally
+        totals, use = (controller.meter.totals if controller.meter is not None else Totals()), tally.llm
+        return Account(
+            rungs=tally.rungs,
+            calls=totals.calls,
+            agents={a: AgentUse(t.tokens, t.seconds, t.cost) for a, t in totals.by_agent.items()},
+            ladder={
+                "repaired": use.repairs,
+                "reasked": use.reasks,
+                "fallback": use.fallbacks,
+                "skipped": use.skipped,
+                "tool": use.tool_calls,
+            },
+            approvals=counts(controller.asking.book),
+            rests=bool(controller.latest.llm_rests),
+            rested=tally.rested,
         )
 
 

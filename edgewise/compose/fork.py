@@ -23,6 +23,7 @@ from edgewise.domain.decision import Decision, Score
 from edgewise.domain.errors import BadInput
 from edgewise.domain.plan import Plan
 from graphs.forking import fork
+from graphs.proposing import Heard
 from graphs.replay import Thread
 from graphs.state import read
 
@@ -90,12 +91,14 @@ async def forked_slot(recorded: Recorded, slot: int, edit: ForkEdit, llm_url: st
     ticket, was = read(Ticket, thread.values, "ticket"), decided(thread)
     replan = edit.replan and bool(edit.settings or edit.observes or llm_url)
     async with AsyncExitStack() as stack:
-        chat = None
+        live = Heard()
         if llm_url:
             chat = OpenAIChat(llm_url, settings.llm_model, settings.llm_api_key)
             stack.push_async_callback(chat.aclose)
+            live = Heard(chat)
         stack.enter_context(tracing_context(enabled=False))
-        state = await fork(thread, settings, lambda job: edited(job, ticket, edit, was), chat, replan)
+        heard = await asyncio.to_thread(recorded.heard)
+        state = await fork(thread, settings, lambda job: edited(job, ticket, edit, was), heard, live, replan)
     job, now = read(Job, state, "job"), read(Decision, state, "decision")
     plan, notes = _taken(now, edit)
     rows = () if edit.demand else [r for r in recorded.prompts if r.arrived_s >= job.observation.at_s]

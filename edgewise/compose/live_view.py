@@ -31,7 +31,7 @@ from tools.rundir import decision_row
 class Seen:
     """What the controller knows at one instant of the run clock. realised: of recent decisions, by id: their lines in
     the run directory get it only at the end. asked_for: recent decisions that a person was asked about, by id, as
-    they are on record now; approvals_waiting: how many of the requests wait."""
+    they are on record now; approvals_waiting: how many of the requests wait. llm_rests: as in RunState."""
 
     now_s: float
     slot: int
@@ -44,6 +44,7 @@ class Seen:
     realised: Mapping[str, Realised] = field(default_factory=dict)
     asked_for: Mapping[str, Decision] = field(default_factory=dict)
     approvals_waiting: int = 0
+    llm_rests: str = ""
 
 
 class LiveView(RunView):
@@ -93,6 +94,7 @@ def live_state(seen: Seen, world: World, run: str) -> RunState:
         source="live",
         window_s=max((m.window_s for m in seen.telemetry.models), default=None),
         approvals_waiting=seen.approvals_waiting,
+        llm_rests=seen.llm_rests,
         plan=seen.plan,
         lease_expired=seen.plan is not None and seen.now_s > seen.plan.expires_s,
         observation=seen.observation,

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.recordings import ReplayChat
-from agents.tool_recordings import ToolsDoor, replaying
-from edgewise.control.ports import ChatModel
+from agents.tool_recordings import replaying
+from agents.tool_specs import PROMQL
 from edgewise.domain.errors import BadInput
 from edgewise.domain.records import PromptRow
 from graphs.checkpoints import copied, saver_over
+from graphs.proposing import Heard
 from graphs.replay import Thread, threads_of
 from tools.rundir import CHECKPOINTS, DECISIONS, RECORDINGS, SCENARIO, read_decisions, read_prompts
 
@@ -23,15 +24,14 @@ HINT = "give a folder written by `edgewise demo` (or a controller), or a file wr
 
 @dataclass(frozen=True)
 class Recorded:
-    """threads: as in the checkpoints, oldest first. rows: decisions.jsonl by id. chat: a language model
-    that answers as it did; tools: a planner's, that do. prompts: those that came, as far as they are known."""
+    """threads: as in the checkpoints, oldest first. rows: decisions.jsonl by id. heard: language model
+    and tools that answer as they did. prompts: those that came, as far as they are known."""
 
     name: str
     threads: tuple[Thread, ...]
     rows: Mapping[str, dict[str, Any]]
-    chat: Callable[[], ChatModel]
+    heard: Callable[[], Heard]
     prompts: tuple[PromptRow, ...] = ()
-    tools: ToolsDoor | None = None
 
     def missing(self) -> tuple[int, tuple[str, ...]]:
         """(older decisions whose checkpoints are gone, what else cannot be replayed, in words)."""
@@ -89,5 +89,11 @@ def _files(path: Path, with_prompts: bool) -> Recorded | tuple[sqlite3.Connectio
         raise BadInput(what if path.exists() else "there is no such run", where=str(path), hint=HINT)
     rows = {row["id"]: row for row in read_decisions(path) if "id" in row}
     prompts = tuple(read_prompts(path)) if with_prompts else ()
-    folder = path / RECORDINGS
-    return copied(checkpoints), Recorded(str(path), (), rows, lambda: ReplayChat(folder), prompts, replaying(folder))
+    return copied(checkpoints), Recorded(str(path), (), rows, lambda: heard_in(path / RECORDINGS), prompts)
+
+
+def heard_in(folder: Path) -> Heard:
+    """What agents heard, from the recordings of a run. Whether they had a Prometheus is said in what was asked."""
+    mark = f'"name":"{PROMQL.name}"'.encode()
+    promql = any(mark in p.read_bytes() for p in sorted(folder.glob("*.json")) if not p.name.startswith("tool-"))
+    return Heard(ReplayChat(folder), replaying(folder), promql)

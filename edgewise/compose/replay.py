@@ -11,10 +11,10 @@ from typing import Any
 from langsmith.run_helpers import tracing_context
 
 from edgewise.compose.recorded import Recorded
-from edgewise.control.ports import ChatModel
 from edgewise.domain.decision import Decision
 from edgewise.domain.errors import BadInput, EdgewiseError
 from graphs.comparing import EPOCH_CHANNELS, SLOT_CHANNELS, Difference, differences, row_difference
+from graphs.proposing import Heard
 from graphs.replay import ReplayTools, Thread, run_again
 from graphs.state import read
 from tools.rundir import decision_row
@@ -65,11 +65,11 @@ async def replayed(
         threads = [t for t in threads if t.slot in asked]
     if not threads:
         raise _none(recorded, slot)
-    chat = recorded.chat()
+    heard = await asyncio.to_thread(recorded.heard)
     found: list[SlotDifference] = []
     with tracing_context(enabled=False):  # a tracer configured for other programs would be a socket
         for i, thread in enumerate(threads):
-            parted = await _again(thread, chat, recorded)
+            parted = await _again(thread, heard, recorded)
             if parted is not None:
                 found.append(SlotDifference(thread.slot, parted.node, _named(thread, parted.diff)))
             say(f"{i + 1} of {len(threads)} decisions replayed, {len(found)} different")
@@ -78,10 +78,10 @@ async def replayed(
     return Replayed(len(slots), tuple(sorted(found, key=lambda d: d.slot)), older, notes)
 
 
-async def _again(thread: Thread, chat: ChatModel, recorded: Recorded) -> Difference | None:
+async def _again(thread: Thread, heard: Heard, recorded: Recorded) -> Difference | None:
     """Where the thread, made again, parts from its record. What stops it from being made again is a difference."""
     try:
-        state = await run_again(thread, ReplayTools(thread, thread.settings(), chat, tools=recorded.tools))
+        state = await run_again(thread, ReplayTools(thread, thread.settings(), heard))
     except EdgewiseError as error:
         return Difference("", f"cannot be made again: {error.line()}")
     except Exception as error:

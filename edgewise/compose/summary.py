@@ -114,18 +114,29 @@ def summarise(run: Path, world: World, extent: Extent, more: Collection[PromptRo
     return figures
 
 
+_SUMS = ("calls", "tokens", "repairs", "reasks", "fallbacks", "skipped", "tool_calls", "seconds", "cost")
+
+
 def _llm(decisions: list[dict[str, Any]]) -> dict[str, Any]:
     used = [d["llm"] for d in decisions]
-    total = {key: sum(u.get(key, 0) for u in used) for key in ("calls", "tokens", "repairs", "reasks", "fallbacks")}
+    total = {key: sum(u.get(key, 0) for u in used) for key in _SUMS}
     last_error = next((u["error"] for u in reversed(used) if u.get("error")), "")
-    return {**total, "lift": _lift(decisions), "error": last_error}
+    return {
+        **total,
+        "lift": _mean_lift(decisions, "predicted"),
+        "lift_realised": _mean_lift(decisions, "realised"),
+        "demotions": _demotions(decisions),
+        "error": last_error,
+    }
 
 
-def _lift(decisions: list[dict[str, Any]]) -> float | None:
-    """Mean predicted gain of the model's plan over the optimiser's, where both were scored; None when never."""
-    gains = []
-    for decision in decisions:
-        score = {c["from"]: c["score"] for c in decision["candidates"]}
-        if "llm" in score and score.get("optimiser"):
-            gains.append(1 - score["llm"] / score["optimiser"])
+def _mean_lift(decisions: list[dict[str, Any]], which: str) -> float | None:
+    """Mean gain of the model's plan over the optimiser's, as predicted or in hindsight; None when never compared."""
+    gains = [d["lift"][which] for d in decisions if d.get("lift") and d["lift"][which] is not None]
     return sum(gains) / len(gains) if gains else None
+
+
+def _demotions(decisions: list[dict[str, Any]]) -> int:
+    """How often the model was sent to rest, for its lift or its budget."""
+    rests = [bool(d.get("llm_rests")) for d in decisions]
+    return sum(now and not before for before, now in zip([False, *rests], rests, strict=False))

@@ -9,10 +9,11 @@ from edgewise.control.announced import standing
 from edgewise.control.decide import asked
 from edgewise.control.forecast import Track
 from edgewise.control.intake import URGENT
-from edgewise.control.lift import REST_EPOCHS, demoted, lift
+from edgewise.control.lift import JUDGED, REST_EPOCHS, demoted, lift
 from edgewise.control.outlook import lease
 from edgewise.control.regret import ROLL_BACK, Ledger, llm_lifts, regretted, roll_back, trust, written
 from edgewise.control.residual import Residuals
+from edgewise.control.spending import Spent, exhausted
 from edgewise.control.state import Declined, EpochResult, Job, Proposed, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import Decision, Mode
@@ -34,10 +35,10 @@ LIFTS_BUDGET = frozenset({"demand-shift", "intent", "node-loss", "slow-node", "w
 class Carry:
     """plan: in effect (None before the first active decision). asked: loads and drops asked for in `asked_epoch`.
     finished: the newest epoch result; result: the one slots take now. decisions, epochs: how many were started.
-    rests_until: epoch up to which a demoted language model is not asked. calm: the incumbent's predicted objective
-    in quiet times. ledger: predicted and realised gains of past decisions. back: a placement to go back to, offered
-    to the gate up to slot back_until. declined: placements a person said no to. stood: what intents did at the last
-    slot, in words."""
+    rests_until: epoch up to which a demoted language model is not asked, and rests_why; spent: on it so far. calm:
+    the incumbent's predicted objective in quiet times. ledger: predicted and realised gains of past decisions. back:
+    a placement to go back to, offered to the gate up to slot back_until. declined: placements a person said no to.
+    stood: what intents did at the last slot, in words."""
 
     plan: Plan | None = None
     track: Track = field(default_factory=Track)
@@ -51,6 +52,8 @@ class Carry:
     epochs: int = 0
     lifts: tuple[float, ...] = ()
     rests_until: int = -1
+    rests_why: str = ""
+    spent: Spent = field(default_factory=Spent)
     calm: float = 1.0
     ledger: Ledger = ()
     back: Proposed | None = None
@@ -64,19 +67,42 @@ class Carry:
 
 
 def take_result(carry: Carry, slot: int, settings: Settings) -> Carry:
-    """The carry for a slot: the newest epoch result, unless it is older than an epoch: then demand has moved on."""
+    """The carry for a slot: the newest epoch result, unless it is older than an epoch: then demand has moved on. Of a
+    demoted language model nothing is taken."""
     result = carry.finished
     if result is not None and slot // settings.epoch_slots > result.epoch + 1:
         result = None
     epoch = slot // settings.epoch_slots
+    if result is not None and carry.demoted(epoch):
+        result = replace(result, plans=tuple(p for p in result.plans if p.source != "llm"))
     fresh = carry.asked if carry.asked_epoch == epoch else 0
     return replace(carry, result=result, asked=fresh, asked_epoch=epoch)
 
 
+def finished(carry: Carry, result: EpochResult) -> Carry:
+    """The carry with an epoch's result to take. What one that no slot took has cost is not forgotten."""
+    old = carry.finished
+    if old is not None and old.id != carry.taken and (carry.result is None or carry.result.id != old.id):
+        result = replace(result, llm=old.llm + result.llm)
+    return replace(carry, finished=result)
+
+
+def resting(carry: Carry, epoch: int, now_s: float, settings: Settings) -> str:
+    """Why the language model is not asked now, in words; empty when it may be."""
+    if carry.demoted(epoch):
+        return f"demoted up to epoch {carry.rests_until}: {carry.rests_why}"
+    return exhausted(carry.spent, now_s, settings)
+
+
 def ticket(
-    carry: Carry, slot: int, mode: Mode, notes: tuple[str, ...] = (), intents: tuple[Intent, ...] = ()
+    carry: Carry,
+    slot: int,
+    mode: Mode,
+    notes: tuple[str, ...] = (),
+    intents: tuple[Intent, ...] = (),
+    llm_rests: str = "",
 ) -> Ticket:
-    """The next slot's ticket. Call after `take_result`."""
+    """The next slot's ticket. Call after `take_result`. llm_rests: as `resting` says."""
     return Ticket(
         decision_id=f"d-{carry.decisions:06d}",
         slot=slot,
@@ -92,13 +118,15 @@ def ticket(
         trust=trust(carry.ledger, carry.asked_epoch),
         residuals=carry.residuals,
         declined=tuple(d for d in carry.declined if d.until >= slot),
+        llm_rests=llm_rests,
         intents=intents,
         stood=carry.stood,
     )
 
 
-def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
-    """The carry after a slot. Only an active decision changes the plan in effect."""
+def after(carry: Carry, job: Job, decision: Decision | None, hindsight: bool = True) -> Carry:
+    """The carry after a slot. Only an active decision changes the plan in effect. hindsight: False where nobody looks
+    back; then the language model is judged by predictions."""
     alive = tuple(n.id for n in job.observation.alive) or carry.alive
     stood = standing(job.intents, job.track, job.observation) if job.intents else ()
     carry = replace(carry, track=job.track, alive=alive, residuals=job.residuals, stood=stood)
@@ -107,7 +135,7 @@ def after(carry: Carry, job: Job, decision: Decision | None) -> Carry:
     carry = replace(carry, decisions=carry.decisions + 1, taken=decision.epoch_result or carry.taken)
     if any(c.source == ROLL_BACK and c.plan.id == decision.chosen for c in decision.candidates):
         carry = replace(carry, back=None)
-    if job.result_new:
+    if job.result_new and not hindsight:
         carry = _lifted(carry, lift(decision), decision.epoch)
     if decision.mode is not Mode.ACTIVE or not decision.plan.replicas:
         return carry
@@ -133,7 +161,7 @@ def looked_back(carry: Carry, decision: Decision, lines: Ledger, slot: int, sett
     epoch; a language model without realised lift rests."""
     carry = replace(carry, ledger=written(carry.ledger, lines))
     if demoted(llm_lifts(carry.ledger, carry.rests_until)):
-        carry = replace(carry, lifts=(), rests_until=slot // settings.epoch_slots + REST_EPOCHS)
+        carry = _rests(carry, slot // settings.epoch_slots, "in hindsight")
     line = regretted(decision, lines)
     back = roll_back(decision, line) if line is not None else None
     return carry if back is None else replace(carry, back=back, back_until=slot + settings.epoch_slots)
@@ -192,6 +220,10 @@ def _lifted(carry: Carry, gained: float | None, epoch: int) -> Carry:
     if gained is None:
         return carry
     lifts = (*carry.lifts, gained)[-KEPT_LIFTS:]
-    if demoted(lifts):
-        return replace(carry, lifts=(), rests_until=epoch + REST_EPOCHS)
-    return replace(carry, lifts=lifts)
+    carry = replace(carry, lifts=lifts)
+    return _rests(carry, epoch, "as predicted") if demoted(lifts) else carry
+
+
+def _rests(carry: Carry, epoch: int, how: str) -> Carry:
+    why = f"{JUDGED} decisions in a row of negative lift {how}"
+    return replace(carry, lifts=(), rests_until=epoch + REST_EPOCHS, rests_why=why)

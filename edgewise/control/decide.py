@@ -31,14 +31,24 @@ Arrange = Callable[[NodeBrief], NodeOrder]
 
 
 @dataclass(frozen=True, slots=True)
+class Same:
+    """A proposal with the replicas of the challenger whose plan id is `of`."""
+
+    proposed: Proposed
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """What may become the plan. incumbent: mended where a node or a kind's last replica was lost (`restored` says
-    so in words). hold: why nothing may be changed now, empty when it may."""
+    so in words). hold: why nothing may be changed now, empty when it may. same: a language model's plans that are not
+    weighed again, as another has their replicas: they get its score, so that their worth is on record."""
 
     incumbent: Proposed
     challengers: tuple[Proposed, ...] = ()
     restored: str = ""
     hold: str = ""
+    same: tuple[Same, ...] = ()
 
 
 def decide(job: Job, settings: Settings, arrange: Arrange, future: Future | None = None) -> Decision:
@@ -83,26 +93,33 @@ def propose(job: Job, settings: Settings, future: Future | None = None) -> Pool:
 
 def schedule_pool(job: Job, pool: Pool, settings: Settings) -> Pool:
     """The pool with every challenger projected to the feasible set and given weights and shares. A challenger with
-    the replicas of one before it adds nothing and is left out."""
+    the replicas of one before it adds nothing and is left out; a language model's is kept for the record."""
     if not pool.challengers:
         return pool
     ahead = outlook(job.observation, job.track, settings, intents=job.intents)
     pins, floors = pins_of(job.incumbent, job.intents, job.observation), aims(job.intents, job.observation).floors
-    seen: set[frozenset[object]] = set()
+    seen: dict[frozenset[object], Proposed] = {}
     ready: list[Proposed] = []
+    same: list[Same] = []
     for p in pool.challengers:
         # The optimiser's weights are sound, and `schedule` makes new ones; others' may be worth a note.
         own = p.source == "optimiser"
         kept = (*pins, *p.plan.pins)
         feasible = project(p.plan, job.observation, job.incumbent, settings, job.asked, replicas_only=own, pins=kept)
         key = frozenset(feasible.plan.replicas)
+        note = "; ".join(filter(None, (p.note, *feasible.notes)))
         if key in seen:
+            if p.source == "llm":
+                first = seen[key]
+                words = "; ".join(filter(None, (note, f"same replicas as {first.plan.id} ({first.source})")))
+                same.append(Same(replace(p, note=words), first.plan.id))
             continue
-        seen.add(key)
+        seen[key] = p
         plan = schedule(feasible.plan, ahead, job.observation, settings, job.decision_id)
         plan = floored(plan, settings.floor_share, (*floors, *plan.floors))
-        ready.append(replace(p, plan=plan, note="; ".join(filter(None, (p.note, *feasible.notes)))))
-    return replace(pool, challengers=with_reweighting(job, ready, _plan_id(job, "s"), settings))
+        ready.append(replace(p, plan=plan, note=note))
+    offered = with_reweighting(job, ready, _plan_id(job, "s"), settings)
+    return replace(pool, challengers=offered, same=tuple(same))
 
 
 def briefs(job: Job, pool: Pool, settings: Settings) -> tuple[NodeBrief, ...]:
@@ -158,7 +175,18 @@ def rule(
         pool.restored,
         job.trust,
     )
-    return _decision(job, ruling, orders)
+    return _decision(job, replace(ruling, candidates=(*ruling.candidates, *recorded(pool.same, ruling))), orders)
+
+
+def recorded(same: Sequence[Same], ruling: Ruling) -> tuple[Candidate, ...]:
+    """Candidates for plans that were not weighed on their own: another's plan and score under their own id."""
+    by_id = {c.plan.id: c for c in ruling.candidates}
+    return tuple(
+        Candidate(s.proposed.source, replace(by_id[s.of].plan, id=s.proposed.plan.id), by_id[s.of].score,
+                  s.proposed.note)
+        for s in same
+        if s.of in by_id
+    )  # fmt: skip
 
 
 def required_gain(ahead: Outlook, settings: Settings) -> float:
@@ -273,8 +301,22 @@ def _bare(job: Job, plan: Plan, verdict: Verdict, candidates: tuple[Candidate, .
         llm=(result.llm if result and job.result_new else LlmUse()) + job.beside,
         epoch_result=result.id if result else "",
         trigger=o.trigger,
-        notes=(*o.notes, *job.notes, *(result.notes if result and job.result_new else ())),
+        notes=(
+            *o.notes,
+            *job.notes,
+            *(result.notes if result and job.result_new else ()),
+            *_unweighed(job, candidates),
+        ),
+        llm_rests=job.llm_rests,
     )
+
+
+def _unweighed(job: Job, candidates: tuple[Candidate, ...]) -> tuple[str, ...]:
+    """A word on a language model's new plan that nothing was compared with."""
+    if candidates or job.result is None or not job.result_new:
+        return ()
+    theirs = [p.plan.id for p in job.result.plans if p.source == "llm"]
+    return (f"not weighed now: the language model's plan {theirs[0]}",) if theirs else ()
 
 
 def _with_changes(decision: Decision, job: Job, orders: Sequence[NodeOrder]) -> Decision:

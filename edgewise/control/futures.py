@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgewise.control.announced import paths
 from edgewise.control.forecast import draws
 from edgewise.control.gate import score
 from edgewise.control.hindsight import demand_as_it_came, prompts_of
@@ -53,7 +54,7 @@ def compare(job: Job, plans: Sequence[Plan], rows: Sequence[PromptRow], settings
     """The plans' futures from the job's observation. rows: prompts that came afterwards, if they may be used; else,
     or where they end too early, prompts are drawn from the forecast."""
     o = job.observation
-    stage, ahead = scene(o), outlook(o, job.track, settings)
+    stage, ahead = scene(o), outlook(o, job.track, settings, intents=job.intents)
     found, horizon_s, arrivals = _realised(job, stage, ahead, rows)
     if not found:
         found, horizon_s, arrivals = _forecast(job, stage, ahead, settings), ahead.rollout_horizon, "forecast"
@@ -83,8 +84,9 @@ def _forecast(job: Job, stage: Scene, ahead: Outlook, settings: Settings) -> Seq
     affordable = int(settings.rollout_events / max(1.0, ahead.rollout_events))
     rng = generator(job.decision_id, "futures")
     rates = draws(ahead.forecast, rng, max(LEAST_DRAWS, min(DRAWS, affordable)))
-    return demand_draws(stage, job.observation, ahead.forecast, rates, ahead.problem.access, rng,
-                        ahead.rollout_horizon)  # fmt: skip
+    ways = paths(ahead.forecast, rng, len(rates)) if ahead.forecast.coming else ()
+    access, horizon_s = ahead.problem.access, ahead.rollout_horizon
+    return demand_draws(stage, job.observation, ahead.forecast, rates, access, rng, horizon_s, ways)
 
 
 def _columns(i: int, out: Outcomes, p: Problem, stage: Scene, horizon_s: float) -> list[Floats]:

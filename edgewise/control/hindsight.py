@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from edgewise.control.announced import turns
 from edgewise.control.gate import gain, score
 from edgewise.control.outlook import outlook
 from edgewise.control.rolling import Scene, product_rules, rolling, scene, sizes_around
@@ -34,6 +35,12 @@ def weighed(decision: Decision) -> bool:
     """Whether there is something to look back on: a plan with other replicas than the incumbent's was compared."""
     base = _incumbent(decision)
     return base is not None and any(set(c.plan.replicas) != set(base.plan.replicas) for c in decision.candidates)
+
+
+def instructive(job: Job, decision: Decision) -> bool:
+    """Whether looking back teaches something: there was a choice, and it was not made for announced demand. Whether
+    that came is no matter of how well the twin predicts, nor of who proposed the plan."""
+    return weighed(decision) and not turns(job.intents, job.track, job.observation)
 
 
 def horizon_s(job: Job, settings: Settings) -> float:

@@ -87,6 +87,7 @@ def take(ticket: Ticket, observation: Observation) -> Job:
         lately=ticket.lately,
         last_asked=ticket.last_asked,
         declined=ticket.declined,
+        llm_rests=ticket.llm_rests,
         reweighting=ticket.reweighting,
         beside=ticket.beside,
     )

@@ -129,10 +129,13 @@ def trust(ledger: Ledger, epoch: int) -> Trust:
 
 
 def llm_lifts(ledger: Ledger, since_epoch: int) -> Sequence[float]:
-    """Realised lift of the language model's plan over the optimiser's best, decision by decision."""
-    out = []
-    for theirs in (e for e in ledger if e.source == "llm" and e.epoch >= since_epoch and not e.measured):
-        ours = [e.realised for e in ledger if e.decision == theirs.decision and e.source == "optimiser"]
-        if ours:
-            out.append(theirs.realised - max(ours))
-    return out
+    """Realised lift of the language model's plan over the optimiser's, decision by decision in their order. On each
+    side the plan counts that the gate thought best: what would have been done with that side alone."""
+    best: dict[str, dict[str, Entry]] = {}
+    for e in ledger:
+        if e.epoch >= since_epoch and not e.measured:
+            mine = best.setdefault(e.decision, {})
+            if e.source not in mine or e.predicted > mine[e.source].predicted:
+                mine[e.source] = e
+    both = [best[d] for d in sorted(best) if {"llm", "optimiser"} <= best[d].keys()]
+    return [x["llm"].realised - x["optimiser"].realised for x in both]

@@ -117,7 +117,7 @@ class Ticket:
     lately: summaries of the slots before, oldest first; last_asked: None before the planner's first answer (both for
     an epoch). declined: placements that a person does not want. stood: what intents did at the last slot, in words
     (announced.standing). reweighting: a scheduler's, ready and not taken yet. beside: what models cost beside the
-    slots since the last one.
+    slots since the last one. llm_rests: why the language model is not asked now; empty: it is.
     """
 
     decision_id: str
@@ -138,6 +138,7 @@ class Ticket:
     lately: tuple[SlotSummary, ...] = ()
     last_asked: LastAsked | None = None
     declined: tuple[Declined, ...] = ()
+    llm_rests: str = ""
     stood: tuple[str, ...] = ()
     reweighting: Reweighting | None = None
     beside: LlmUse = field(default_factory=LlmUse)
@@ -165,6 +166,7 @@ class Job:
     lately: tuple[SlotSummary, ...] = ()
     last_asked: LastAsked | None = None
     declined: tuple[Declined, ...] = ()
+    llm_rests: str = ""
     reweighting: Reweighting | None = None
     beside: LlmUse = field(default_factory=LlmUse)
 

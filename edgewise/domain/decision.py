@@ -171,7 +171,9 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """approval: where a person was asked first; until a yes, `plan` and `chosen` are what the slot went on by."""
+    """approval: where a person was asked first; until a yes, `plan` and `chosen` are what the slot went on by.
+    llm_rests: why the language model was not asked at that time (demoted, budget spent); empty: it was, or there is
+    none."""
 
     id: str
     slot: int
@@ -193,3 +195,4 @@ class Decision:
     notes: tuple[str, ...] = ()
     realised: Realised | None = None
     approval: Approval | None = None
+    llm_rests: str = ""

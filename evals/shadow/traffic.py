@@ -83,6 +83,8 @@ def traffic(found: Mapping[str, Sequence[Stretch]], kinds: Mapping[str, Kind]) -
         if kind is Kind.LLAMA_SWAP:
             batches += _listed(several, endpoint)
             mine = _listed_times(several, endpoint)
+            for prompt in (p for s in several for p in s.served if p.failed):
+                failed[prompt.model] = failed.get(prompt.model, 0) + 1
         elif kind is Kind.OLLAMA:
             for stretch in several:
                 for model in stretch.used:

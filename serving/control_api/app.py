@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Path, Query, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from edgewise.domain.errors import EdgewiseError, Refused
-from serving.control_api import approvals, errors
+from serving.control_api import approvals, errors, metrics
 from serving.control_api.approvals import ApprovalsDoor
 from serving.control_api.body_limit import BodyLimit
 from serving.control_api.intents import IntentDoor, add_routes
@@ -47,10 +47,11 @@ def create_app(
     asking: ApprovalsDoor | None = None,
     intents: IntentDoor | None = None,
     replays: Replays | None = None,
+    account: Callable[[], metrics.Account] | None = None,
 ) -> FastAPI:
     """The ASGI app. read_only: refuse every change with 409, whatever the view could do. asking, intents: of a
     running controller; without it, approvals are those of the recorded decisions, and no intents are taken. replays:
-    None: no routes."""
+    None: no routes. account: what /metrics shows; without it there is none."""
     app = _ControlApp(
         title="edgewise control API",
         version=VERSION,
@@ -64,6 +65,8 @@ def create_app(
     app.include_router(_history_routes(view, app.state.stopping))
     app.include_router(_mode_routes(view, read_only))
     app.include_router(approvals.add_routes(_router("approvals"), view, asking, read_only))
+    if account is not None:
+        app.include_router(metrics.add_route(APIRouter(), account))
     wishes = _router("intents")
     add_routes(wishes, None if read_only else intents, _SHAPE)
     app.include_router(wishes)

@@ -83,6 +83,9 @@ class RunState(Shape):
     read_only: bool = False
     window_s: float | None = Field(default=None, description="Window of the model figures, s; null: since the start.")
     approvals_waiting: int = Field(default=0, description="Requests that wait for a person.")
+    llm_rests: str = Field(
+        default="", description="Why the language model is not asked now: demoted, or budget spent."
+    )
     plan: Plan | None = None
     lease_expired: bool = False
     observation: Observation | None = None
@@ -122,6 +125,16 @@ class LlmRow(Shape):
     reasks: int = 0
     fallbacks: int = 0
     error: str = ""
+    skipped: int = Field(default=0, description="Calls not made because nothing had changed.")
+    cost: float = Field(default=0.0, description="In the currency of the prices set.")
+    tool_calls: int = 0
+
+
+class LiftRow(Shape):
+    """Relative gain of the language model's plan over the optimiser's."""
+
+    predicted: float | None = None
+    realised: float | None = Field(default=None, description="In hindsight; null before that is known.")
 
 
 class RealisedRow(Shape):
@@ -158,6 +171,8 @@ class DecisionRow(Shape):
     recalled: list[str] = Field(default_factory=list, description="Ids of the past cases looked at.")
     changes: list[ChangeRow] = Field(default_factory=list)
     llm: LlmRow = Field(default_factory=LlmRow)
+    lift: LiftRow | None = Field(default=None, description="Where both were compared.")
+    llm_rests: str = Field(default="", description="Why the language model was not asked: demoted, or budget spent.")
     realised: RealisedRow | None = None
     plan: Plan | None = None
     epoch_result: str = Field(default="", description="Id of the epoch result this slot took as input.")

@@ -249,6 +249,25 @@ async def test_where_the_checkpoints_are_gone_it_is_said_to_have_expired(tmp_pat
     await asyncio.wait_for(task, 10)
 
 
+async def test_an_answer_that_the_record_missed_is_taken_from_the_checkpoint(tmp_path: Path) -> None:
+    loop = loop_of(tmp_path, approval_slots=50)
+    async with loop:
+        request = await asked(loop)
+        missed = on_record(loop, request.decision)
+        await loop.controller.asking.answer(request.id, True, request.hash, "ada")
+    wanted = placement(loop)
+    loop.journal.decisions = [d for d in loop.journal.decisions if d.id != request.decision]
+    loop.journal.decisions.append(missed)  # as a controller that is killed leaves the run directory
+    loop.telemetry.stalled = True
+    task = await started_again(loop, another(loop, tmp_path))
+    record = on_record(loop, request.decision)
+    assert record.approval is not None
+    assert (record.approval.state, record.approval.by) == (ApprovalState.APPROVED, "ada")
+    assert placement(loop) == wanted
+    await loop.controller.stop()
+    await asyncio.wait_for(task, 10)
+
+
 async def test_one_that_expired_while_nobody_ran_is_recorded_so(tmp_path: Path) -> None:
     loop = loop_of(tmp_path, approval_slots=1)
     async with loop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 import subprocess
@@ -16,9 +17,10 @@ import pytest
 from edgewise.compose.recorded import open_recorded, opened
 from edgewise.compose.replay import lines_of, replay, replayed
 from edgewise.domain.errors import BadInput
-from tests.support.control_world import LARGE_HEAVY, SD_HEAVY, Loop, rates
+from tests.integration.test_approvals import asked, loop_of
+from tests.support.control_world import LARGE_HEAVY, SD_HEAVY, Loop, rates, until
 from tests.support.moody import Moody
-from tests.support.recorded_run import recorded_run
+from tests.support.recorded_run import recorded_run, write_decisions
 
 
 @pytest.fixture
@@ -152,7 +154,7 @@ def _edgewise(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_what_a_language_model_said_is_said_again(tmp_path: Path, no_sockets: None) -> None:
     chat = Moody()
-    run = recorded_run(tmp_path / "run", slots=12, chat=chat)
+    run = recorded_run(tmp_path / "run", slots=16, chat=chat, llm_deployers=True)
     asked = chat.asked
     recorded = open_recorded(run)
     found = replay(recorded)
@@ -160,7 +162,55 @@ def test_what_a_language_model_said_is_said_again(tmp_path: Path, no_sockets: No
     assert chat.asked == asked >= 4
     plans = [p for t in recorded.threads if not t.is_slot for p in t.values["result"]["plans"]]
     assert {"llm", "llm-repaired"} <= {p["rung"] for p in plans}
+    assert any(t.values.get("uses") for t in recorded.threads if t.is_slot)
+    assert sum(t.values["result"]["llm"]["tool_calls"] for t in recorded.threads if not t.is_slot) >= 2
     for path in (run / "recordings").iterdir():
         path.unlink()
+    # Deployers that were asked show in what became of their node's order, the planner in its proposal.
     nodes = {d.node for d in replay(recorded).different}
-    assert nodes == {"propose"}
+    assert "propose" in nodes
+    assert nodes <= {"propose", "deploy", "gate"}
+
+
+class Slow:
+    """A language model that thinks for longer than the run lasts."""
+
+    asked = 0
+
+    async def ask(self, request: Any, timeout_s: float) -> Any:
+        self.asked += 1
+        await asyncio.sleep(60)
+
+    async def aclose(self) -> None:
+        return None
+
+
+async def test_an_epoch_that_was_cut_off_is_replayed_as_far_as_it_came(tmp_path: Path) -> None:
+    chat = Slow()
+    loop = Loop(tmp_path, chat=chat, llm_timeout_s=60.0)
+    async with loop:
+        loop.rate = rates(loop.world, SD_HEAVY, 0.4)
+        await until(lambda: chat.asked == 1)
+        await loop.clock.advance(loop.settings.slot_s)
+        await loop.decided(1)
+    recorded = await opened(tmp_path)
+    found = await replayed(recorded)
+    assert found.different == ()
+    assert found.slots == 2
+    assert [t.pending for t in recorded.threads if not t.is_slot] in ([], [("propose",)])
+
+
+@pytest.mark.parametrize("yes", [True, False, None])
+async def test_what_a_person_made_of_it_is_no_difference(tmp_path: Path, yes: bool | None) -> None:
+    """Approved, rejected, and waiting still when the run ended."""
+    async with loop_of(tmp_path) as loop:
+        request = await asked(loop)
+        if yes is not None:
+            await loop.controller.asking.answer(request.id, yes, request.hash, "ada")
+            await loop.slots(1)
+    write_decisions(tmp_path, loop)
+    recorded = await opened(tmp_path)
+    mine = next(t for t in recorded.threads if t.id == request.decision)
+    assert mine.decided is not None
+    assert mine.decided["plan"]["id"] == request.plan
+    assert (await replayed(recorded)).different == ()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
 from edgewise.domain.errors import BadInput
-from tests.support.foreign_servers import Fake, Vllm, serving
+from tests.support.foreign_servers import BUCKETS, Fake, Vllm, serving
+from tests.support.prometheus_server import PrometheusServer, binary
 from tools.foreign.prometheus import PrometheusLook
 from tools.foreign.records import What
 from tools.foreign.systems import Kind
@@ -56,3 +60,31 @@ async def test_what_is_no_prometheus_is_refused() -> None:
     async with serving(Fake({})) as fake:
         with pytest.raises(BadInput, match="no answer to a query"):
             await PrometheusLook("prom", fake.url, 2.0).find()
+
+
+async def test_a_real_prometheus_shows_what_it_scraped(tmp_path: Path) -> None:
+    binary()
+    it = Vllm("m")
+    it.ends(0.5)
+    async with serving(it.fake()) as fake:
+        server = PrometheusServer(tmp_path, {"it": fake.url}, "1s")
+        try:
+            await asyncio.to_thread(server.start)
+            look = PrometheusLook("prom", server.url, 5.0)
+            name = fake.url.removeprefix("http://")
+            for _ in range(60):
+                with contextlib.suppress(BadInput):  # not scraped yet
+                    await look.find()
+                    break
+                await asyncio.sleep(0.5)
+            assert look.kinds == {name: Kind.VLLM}
+            it.ends(1.5)
+            for _ in range(60):
+                reading = (await look.read())[name]
+                if sum(c.value for c in reading.counts if c.what is What.FINISHED) == 2:
+                    break
+                await asyncio.sleep(0.5)
+            assert sum(c.value for c in reading.counts if c.what is What.LATENCY_S) == pytest.approx(2.0)
+            assert {c.le for c in reading.counts if c.what is What.LATENCY_BUCKET} == set(BUCKETS)
+        finally:
+            server.stop()

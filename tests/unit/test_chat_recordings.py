@@ -140,16 +140,33 @@ async def test_only_the_newest_files_are_kept(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["planner-4.json", "planner-5.json"]  # noqa: ASYNC240
 
 
-async def test_a_reply_heard_at_the_deadline_is_kept(tmp_path: Path) -> None:
-    live = RecordingChat(Scripted(reply("late")), tmp_path)
+async def test_a_reply_heard_too_late_is_kept_and_replays_as_none(tmp_path: Path) -> None:
+    live = RecordingChat(Scripted(reply("late"), reply("in time")), tmp_path)
     async with live._writing:  # the disk is busy
         task = asyncio.create_task(live.ask(REQUEST, 1.0))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    for _ in range(500):
-        if list(tmp_path.glob("*.json")):  # noqa: ASYNC240
-            break
-        await asyncio.sleep(0.01)
-    assert (await ReplayChat(tmp_path).ask(REQUEST, 1.0)).text == "late"
+    await live.ask(REQUEST, 1.0)
+    await live.aclose()
+    again = ReplayChat(tmp_path)
+    with pytest.raises(TimeoutError):
+        await again.ask(REQUEST, 1.0)
+    assert (await again.ask(REQUEST, 1.0)).text == "in time"
+    assert '"late"' in recording_path(tmp_path, REQUEST).read_text()
+
+
+async def test_a_call_that_was_given_up_replays_as_given_up(tmp_path: Path) -> None:
+    class Hung(Scripted):
+        async def ask(self, request: ChatRequest, timeout_s: float) -> ChatReply:
+            await asyncio.sleep(60)
+            raise AssertionError
+
+    live = RecordingChat(Hung(), tmp_path)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await live.ask(REQUEST, 1.0)
+    await live.aclose()
+    with pytest.raises(TimeoutError):
+        await ReplayChat(tmp_path).ask(REQUEST, 1.0)

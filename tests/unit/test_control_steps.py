@@ -281,7 +281,9 @@ class TestLift:
         carry = Carry(lifts=(-0.5,) * (JUDGED - 1))
         o = seen(SD_HEAVY)
         result = EpochResult("e-000001", 0, 0.0, ())
-        bad = after(carry, job(o, None, result=result, result_new=True), self.scored(optimiser=1.0, llm=2.0))
+        mine, lost = job(o, None, result=result, result_new=True), self.scored(optimiser=1.0, llm=2.0)
+        bad = after(carry, mine, lost, hindsight=False)
+        assert not after(carry, mine, lost).demoted(1)  # where somebody looks back, hindsight has the word
         assert bad.demoted(1)
         assert not bad.demoted(50)
 

@@ -38,7 +38,7 @@ def test_hindsight_overrules_the_prediction() -> None:
 def test_without_a_prediction_the_neighbours_say_what_is_usual() -> None:
     cases = [replace(case_of(n, 0.5, o), predicted=0.0) for n, o in (("a", 2.0), ("b", 8.0))]
     good, bad = merits_of(cases, distances([c.situation for c in cases]))
-    assert (good, bad) == (pytest.approx(-math.log(2)), pytest.approx(math.log(2)))
+    assert (good, bad) == pytest.approx((-math.log(2), math.log(2)))
     far = [cases[0], replace(cases[1], situation=Situation((("load", 3.0),)))]
     assert merits_of(far, distances([c.situation for c in far])) == pytest.approx([0.0, 0.0])
 

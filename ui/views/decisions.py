@@ -21,7 +21,9 @@ from ui.words import (
     clock,
     decision_label,
     hindsight_lines,
+    lift_line,
     llm_line,
+    llm_totals,
     outcome,
     percent,
     plan_diff,
@@ -88,6 +90,7 @@ def draw(state: RunState, data: Shown) -> None:
         _changes(picked)
     _hindsight(rows, picked.decision)
     _rest(picked)
+    _language_model(state, rows)
 
 
 def _take_point() -> None:
@@ -191,11 +194,26 @@ def _hindsight(rows: list[DecisionRow], row: DecisionRow) -> None:
     right.markdown("\n".join(f"- {line}" for line in lines) if lines else "Not known for this decision (yet).")
 
 
+def _language_model(state: RunState, rows: list[DecisionRow]) -> None:
+    """What it was worth and what it cost, over the decisions shown."""
+    texts = llm_totals(rows)
+    if not texts and not state.llm_rests:
+        return
+    st.subheader("Language model", anchor=False)
+    if state.llm_rests:
+        st.warning(f"It is not asked now, the optimiser decides: {state.llm_rests}.", icon=":material/bedtime:")
+    if texts:
+        first = min(r.slot for r in rows)
+        st.caption(f"over the decisions shown, from slot {first} on; lift: mean gain over the optimiser's plan")
+        for column, (label, text) in zip(st.columns(len(texts)), texts.items(), strict=True):
+            column.metric(label, text, border=True)
+
+
 def _rest(picked: DecisionDetail) -> None:
     row = picked.decision
     cells = {
         "Recalled cases": ", ".join(row.recalled) or "None.",
-        "Language model": llm_line(row.llm),
+        "Language model": " ".join(filter(None, [llm_line(row.llm, row.llm_rests), lift_line(row)])),
         "What really happened": realised_line(row.realised),
         "Notes": "; ".join(row.notes) or NONE,
     }
