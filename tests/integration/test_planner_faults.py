@@ -122,7 +122,7 @@ async def test_a_hostile_node_name_stays_a_name() -> None:
 @pytest.mark.parametrize("rejects", [(), ("response_format",), ("tools",), ("turns",), ("tools", "response_format")])
 async def test_a_model_with_tools_uses_them_whatever_the_server_takes(rejects: tuple[str, ...]) -> None:
     async with LlmServer("valid", tools=True, rejects=rejects) as server:
-        proposal = await run(server)
+        proposal = await run(server, timeout_s=100.0)
     assert proposal.rung is Rung.LLM
     use = proposal.use
     if "tools" in rejects or "turns" in rejects:  # without tools, or with turns told as text, it answers sooner
