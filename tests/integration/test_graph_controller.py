@@ -255,7 +255,7 @@ async def test_a_failing_graph_still_leaves_a_decision(tmp_path: Path, monkeypat
 
 
 async def test_doors_that_fail_cost_nothing_but_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_memory(*_: Any) -> Any:
+    async def no_memory(*_: Any, **__: Any) -> Any:
         raise MemoryUnavailable("disk full", where="memory")
 
     async with Loop(tmp_path) as loop:
