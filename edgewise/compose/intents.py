@@ -16,7 +16,7 @@ from edgewise.domain.errors import BadInput
 from edgewise.domain.intent import Intent
 from evals.yaml_places import line, parse, read_text, without_empty
 
-WHAT = "file of intents"
+WHAT = "intents"
 
 
 def moment_now(at_s: float = 0.0) -> Moment:

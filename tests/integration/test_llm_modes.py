@@ -49,14 +49,27 @@ class Arrived:
         self._loop, self._told = loop, loop.telemetry.arrive
         loop.telemetry.arrive = self._arrive  # type: ignore[method-assign]
 
-    def _arrive(self, node: str, model: str, count: int = 1) -> None:
+    def _arrive(self, access_node: str, model: str, count: int = 1) -> None:
         at_s = self._loop.clock.now_s()
         for _ in range(count):
             name = f"r-{len(self.rows)}"
             self.rows.append(
-                PromptRow(name, model, node, node, at_s, at_s, at_s, PromptStatus.COMPLETED, None, 1, 30.0, 1.0)
+                PromptRow(
+                    name,
+                    model,
+                    access_node,
+                    access_node,
+                    at_s,
+                    at_s,
+                    at_s,
+                    PromptStatus.COMPLETED,
+                    None,
+                    1,
+                    30.0,
+                    1.0,
+                )
             )
-        self._told(node, model, count)
+        self._told(access_node, model, count)
 
     async def prompts(self, from_s: float, until_s: float) -> Sequence[PromptRow]:
         return [r for r in self.rows if from_s <= r.arrived_s < until_s]
@@ -161,7 +174,7 @@ async def test_five_losses_in_a_row_and_it_is_not_asked_until_it_has_rested(tmp_
 
 async def test_a_spent_budget_leaves_the_optimiser_alone(tmp_path: Path) -> None:
     chat = Chat()
-    priced = {
+    priced: dict[str, Any] = {
         "llm_price_in": 1.0,
         "llm_price_out": 10.0,
         "llm_budget_tokens_per_run": 1500,

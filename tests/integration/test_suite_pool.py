@@ -125,7 +125,7 @@ def test_wrong_names_and_numbers_are_refused_before_anything_runs(
 SCRIPT = """
 import sys
 from pathlib import Path
-from edgewise.cli import guarded
+from edgewise.cli.frame import guarded
 from edgewise.compose.evaluate import EvalOptions, Twin, evaluate
 from tests.integration.test_suite_pool import slow
 from tests.support.fake_simulated import POLICIES

@@ -140,7 +140,7 @@ class NoMemory:
         self.remembered: list[Any] = []
         self.scored: list[str] = []
 
-    async def recall(self, situation: Any, count: int, *_: Any, **__: Any) -> Sequence[Any]:
+    async def recall(self, situation: Any, count: int, reach: Any = None, *, both: bool = False) -> Sequence[Any]:
         return ()
 
     async def remember(self, case: Any) -> None:

@@ -15,8 +15,9 @@ from agents.planner import MAX_NODES, propose, to_plan
 from agents.prompting import prompt
 from agents.proposal import Proposal
 from edgewise.control.forecast import Track
+from edgewise.control.intake import take
 from edgewise.control.ports import ChatReply, ChatRequest
-from edgewise.control.state import Job
+from edgewise.control.state import Job, Ticket
 from edgewise.domain.cluster import ReplicaState
 from edgewise.domain.decision import LlmUse, Rung
 from edgewise.domain.errors import ChatUnavailable
@@ -97,6 +98,15 @@ def test_the_lease_is_within_bounds_and_roles_are_words() -> None:
     assert plan.at(plan.expires_s - 1) is plan
     assert (plan.at(plan.expires_s).floors, plan.at(plan.expires_s).pins) == ((), ())
     assert (plan.floors, plan.pins) == ((Floor("gpt2", 0.2),), (ReplicaGoal("edge-1", "gpt2"),))
+
+
+def test_pins_of_a_plan_end_though_its_lease_was_renewed() -> None:
+    o = observed()
+    plan = replace(plan_of(o), pins=(ReplicaGoal("edge-1", "gpt2"),), expires_s=9e9, asks_until_s=o.at_s + 1)
+    assert take(Ticket("d-1", 4, incumbent=plan), o).incumbent == plan
+    later = take(Ticket("d-2", 5, incumbent=plan), replace(o, at_s=o.at_s + 1)).incumbent
+    assert later is not None
+    assert (later.pins, later.replicas) == ((), plan.replicas)
 
 
 async def test_repaired_reasked_and_given_up_are_counted() -> None:

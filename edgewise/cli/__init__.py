@@ -1,0 +1,1 @@
+"""The command line. Imports lazily: `edgewise --help` must not wait for a framework."""

@@ -1,0 +1,5 @@
+"""python -m edgewise.cli"""
+
+from edgewise.cli.main import main
+
+main()
