@@ -5,6 +5,7 @@ seconds      what a language model's call took (the recording has it, a failed c
 carried-out  what became of changes that were pending, and what the routers said: that is after the decision
 afterwards   outcome and hindsight, written into the record slots later
 person       what a person made of it: the gate's word is compared
+fields       a field that records had not yet when it was recorded counts as its default
 digits       figures that agree to nine digits are equal (another processor may round the last one differently)
 """
 
@@ -15,11 +16,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphs.state import Plain
+from edgewise.control.decide import Pool
+from edgewise.control.state import EpochResult, Job, NodeOrder
+from edgewise.domain.codec import from_plain
+from edgewise.domain.decision import Decision
+from edgewise.domain.errors import BadInput
+from graphs.state import Plain, dump
+from tools.rundir import decision_of, decision_row
 
 # Channels of each graph in the order they are made, and the node that makes each.
 SLOT_CHANNELS = (("observe", "job"), ("schedule", "pool"), ("deploy", "orders"), ("gate", "decision"))
 EPOCH_CHANNELS = (("observe", "job"), ("propose", "result"))
+KINDS: dict[str, type[Any]] = {
+    "job": Job, "pool": Pool, "orders": NodeOrder, "decision": Decision, "result": EpochResult,
+}  # fmt: skip
 AFTERWARDS = frozenset({"realised", "approval", "seconds"})
 DIGITS = 1e-9
 MOST_LINES = 12
@@ -41,6 +51,7 @@ def differences(recorded: Mapping[str, Any], again: Mapping[str, Any], channels:
         if channel not in recorded and channel not in again:
             continue
         was = decided if channel == "decision" and decided is not None else recorded.get(channel)
+        was = _with_fields(was, channel)
         lines = list(unlike(was, again.get(channel), channel))
         if lines:
             return Difference(_cause(node, lines), _text(lines))
@@ -49,9 +60,22 @@ def differences(recorded: Mapping[str, Any], again: Mapping[str, Any], channels:
 
 def row_difference(row: Plain, again: Plain) -> Difference | None:
     """A line of decisions.jsonl against the same line made again."""
-    shorter = {**row, "llm": {k: v for k, v in row.get("llm", {}).items() if k in again["llm"]}}
-    lines = list(unlike(shorter, again, "decisions.jsonl"))
+    try:
+        row = decision_row(decision_of(row))
+    except BadInput as error:
+        return Difference("", f"decisions.jsonl: {error.message}")
+    lines = list(unlike(row, again, "decisions.jsonl"))
     return Difference("", _text(lines)) if lines else None
+
+
+def _with_fields(was: Any, channel: str) -> Any:
+    """The recorded value with every field that its record has now; as it is where it is no such record."""
+    try:
+        if isinstance(was, list):
+            return [dump(from_plain(KINDS[channel], x)) for x in was]
+        return dump(from_plain(KINDS[channel], was)) if was is not None else None
+    except BadInput:
+        return was
 
 
 def unlike(was: Any, now: Any, at: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ CAPSULES = sorted((Path(__file__).parent / "capsules").glob("*.json.gz"))
 
 
 def test_there_are_some() -> None:
-    assert {p.name for p in CAPSULES} >= {"quiet.json.gz", "shift.json.gz", "node-lost.json.gz"}
+    assert {p.name for p in CAPSULES} >= {"language-model.json.gz", "shift.json.gz", "node-lost.json.gz"}
 
 
 @pytest.mark.parametrize("capsule", CAPSULES, ids=lambda p: p.name.split(".")[0])

@@ -11,7 +11,8 @@ from pathlib import Path
 from edgewise.policy.kernel import use_kernel_cache
 
 FOLDER = Path(__file__).parents[1] / "golden" / "capsules"
-SLOTS = {"quiet": 7, "shift": 9, "node-lost": 11}
+SLOTS = {"shift": 9, "node-lost": 11}
+ASKED = {"language-model": 7}  # of a run whose planner asked one
 
 
 def main() -> None:
@@ -22,12 +23,14 @@ def main() -> None:
     from tests.support.recorded_run import recorded_run
 
     with tempfile.TemporaryDirectory() as folder:
-        recorded = open_recorded(recorded_run(Path(folder) / "run", slots=14, chat=Moody()))
-        for name, slot in SLOTS.items():
-            made, found = make_capsule(recorded, slot)
-            if found.different:
-                raise SystemExit(f"{name}: {found.different[0].diff}")
-            write_capsule(made, FOLDER / f"{name}.json.gz")
+        for slots, chat in ((SLOTS, None), (ASKED, Moody())):
+            run = recorded_run(Path(folder) / next(iter(slots)), slots=14, chat=chat)
+            recorded = open_recorded(run)
+            for name, slot in slots.items():
+                made, found = make_capsule(recorded, slot)
+                if found.different:
+                    raise SystemExit(f"{name}: {found.different[0].diff}")
+                write_capsule(made, FOLDER / f"{name}.json.gz")
 
 
 if __name__ == "__main__":
