@@ -1,20 +1,24 @@
-"""Asking a model within a deadline and reading what it says: the climb that all agents share."""
+"""Asking a model within a deadline and reading what it says: the steps of the climb that all agents share.
+
+Their order is that of a graph (graphs/ladder.py), which agents are handed as a `Climb`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from agents.answer import Names, Strict
-from agents.ladder import Form, Reading, read
+from agents.ladder import Form, Reading, constrained, repaired
 from agents.mending import clean_text
 from agents.prompting import Prompt
 from agents.tables import text as quoted
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest, ChatTurn
 from edgewise.control.spending import cost_of
-from edgewise.domain.decision import LlmUse, Rung
+from edgewise.domain.decision import LlmUse
 from edgewise.domain.errors import ChatUnavailable, Unavailable
 from edgewise.settings import Settings
 
@@ -33,6 +37,23 @@ class Asked(Generic[A]):
     reading: Reading[A]
     use: LlmUse
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a climb begins. request: the question, with the answer's schema. left_s: seconds for all of it. reply: a
+    first answer that is there already. may_reask: whether a second question is affordable after that reply and what
+    was spent on it; None: whenever a call as long as the first still fits (by the replies' own seconds, so that a
+    replayed decision takes the same way)."""
+
+    request: ChatRequest
+    left_s: float
+    reply: ChatReply | None = None
+    may_reask: Callable[[ChatReply, LlmUse], bool] | None = None
+
+
+# Up the ladder from a start: as it came, repaired, asked once more with the error, nothing.
+Climb = Callable[["Asker[Any]", Start], Awaitable[Asked[Any]]]
 
 
 @dataclass(frozen=True)
@@ -64,16 +85,18 @@ class Asker(Generic[A]):
         seconds = time.monotonic() - began
         return Asked(Reading(None, None, reason=reason), LlmUse(calls=int(asked), seconds=seconds), seconds)
 
-    async def read(self, reply: ChatReply) -> Asked[A]:
-        """What the reply says. In a thread: repairing garbage may take a second, and slots must not wait for it. A
-        reply heard just in time is read all the same, as it will be when the decision is made again."""
+    def constrained(self, reply: ChatReply) -> Reading[A] | None:
+        """The first rung: what the reply says as it came; None when it is not valid so."""
+        return constrained(reply.text, self.names, self.form)
+
+    async def repaired(self, reply: ChatReply) -> Reading[A]:
+        """The second: what can be made of it. In a thread: repairing garbage may take a second, and slots must not
+        wait for it. A reply heard just in time is read all the same, as it is when the decision is made again."""
         try:
             async with asyncio.timeout_at(self.deadline + READ_S):
-                reading = await asyncio.to_thread(read, reply.text, self.names, self.form, reply.finish_reason)
+                return await asyncio.to_thread(repaired, reply.text, self.names, self.form, reply.finish_reason)
         except TimeoutError:
-            reading = Reading(None, None, reason="the answer could not be read in time")
-        repairs = int(reading.rung is Rung.LLM_REPAIRED)
-        return Asked(reading, self.cost(reply) + LlmUse(repairs=repairs), reply.seconds)
+            return self.nothing("the answer could not be read in time")
 
     def nothing(self, reason: str) -> Reading[A]:
         return Reading(None, None, reason=reason)
@@ -81,27 +104,6 @@ class Asker(Generic[A]):
     def cost(self, reply: ChatReply) -> LlmUse:
         price = cost_of(reply, self.settings)
         return LlmUse(calls=1, tokens=reply.tokens, seconds=reply.seconds, cost=price)
-
-    async def climb(self, request: ChatRequest, left_s: float, reask: bool = True) -> Asked[A]:
-        """Ask for the answer, read, and once more with the reason when the reading failed and a second call as long
-        as the first still fits (by the reply's own seconds, so that a replayed decision takes the same way)."""
-        first = await self.ask(request, left_s)
-        if isinstance(first, Asked):
-            return first
-        got = await self.read(first)
-        left_s -= first.seconds
-        if got.reading.answer is not None or not reask or left_s < first.seconds:
-            return got
-        return await self.again(request, first, got, left_s)
-
-    async def again(self, request: ChatRequest, reply: ChatReply, got: Asked[A], left_s: float) -> Asked[A]:
-        """The re-ask, its cost added to what there was."""
-        second = await self.ask(self.reask_request(request, reply.text, got.reading.reason), left_s)
-        more = second if isinstance(second, Asked) else await self.read(second)
-        reading = more.reading
-        if reading.answer is not None:
-            reading = Reading(reading.answer, Rung.LLM_REASKED, (f"re-asked: {got.reading.reason}", *reading.notes))
-        return Asked(reading, got.use + more.use + LlmUse(reasks=1), max(got.seconds, more.seconds))
 
     def reask_request(self, first: ChatRequest, answer: str, problem: str) -> ChatRequest:
         """The same question again, with what was wrong with the answer."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agents.answer import Names
-from agents.asking import Asker, fallen
+from agents.asking import Asker, Climb, Start, fallen
 from agents.deployer import arrange
 from agents.deployer_answer import DEPLOYER, deployer_schema
 from agents.mending import clean_text
@@ -38,7 +38,7 @@ class Deployed:
     use: LlmUse = LlmUse()  # noqa: RUF009 (frozen)
 
 
-async def deploy(briefs: Sequence[NodeBrief], chat: ChatModel | None, settings: Settings) -> Deployed:
+async def deploy(briefs: Sequence[NodeBrief], chat: ChatModel | None, settings: Settings, climb: Climb) -> Deployed:
     """The node's orders. One question for all its briefs (several plans may want changes there); none where there is
     nothing to order."""
     plain = tuple(arrange(b) for b in briefs)
@@ -51,7 +51,7 @@ async def deploy(briefs: Sequence[NodeBrief], chat: ChatModel | None, settings: 
         deadline = asyncio.get_running_loop().time() + timeout_s
         names = Names((briefs[0].node,), tuple(sorted({c.model for b in briefs for c in b.changes})))
         asker = Asker(chat, DEPLOYER, names, prompt(VERSION), settings, timeout_s, deadline)
-        asked = await asker.climb(deployer_request(briefs, names, settings), timeout_s)
+        asked = await climb(asker, Start(deployer_request(briefs, names, settings), timeout_s))
         node, answer = briefs[0].node, asked.reading.answer
         if answer is None:
             why = clean_text(asked.reading.reason, 200)

@@ -60,25 +60,20 @@ def read_answer(text: str, names: Names, finish_reason: str = "stop") -> Reading
 
 
 def read(text: str, names: Names, form: Form[A], finish_reason: str = "stop") -> Reading[A]:
-    """What an agent's text means. `finish_reason` is the server's; it only sharpens the reason given."""
-    if not text.strip():
-        return Reading(None, None, reason="the answer is empty")
+    """What an agent's text means, by the first rung or the second."""
+    return constrained(text, names, form) or repaired(text, names, form, finish_reason)
+
+
+def constrained(text: str, names: Names, form: Form[A]) -> Reading[A] | None:
+    """The first rung: the text is valid as it came (strict JSON, the schema, known names only). None: it is not."""
     if len(text) > MAX_TEXT_CHARS:
-        return Reading(None, None, reason=f"the answer is longer than {MAX_TEXT_CHARS} characters")
-    whole = _constrained(text, names, form)
-    if whole is not None:
-        return Reading(whole, Rung.LLM)
-    return _repaired(strip_thinking(text), names, form, finish_reason)
-
-
-def _constrained(text: str, names: Names, form: Form[A]) -> A | None:
-    """The answer when the text is valid as it came: strict JSON, the schema, known names only."""
+        return None
     try:
         plain = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
         answer = form.kind.model_validate(plain)
     except (ValueError, RecursionError, ValidationError):
         return None
-    return answer if form.fits(answer, names) else None
+    return Reading(answer, Rung.LLM) if form.fits(answer, names) else None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -91,7 +86,13 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _repaired(text: str, names: Names, form: Form[A], finish_reason: str) -> Reading[A]:
+def repaired(text: str, names: Names, form: Form[A], finish_reason: str = "stop") -> Reading[A]:
+    """The second rung: what can be made of the text. `finish_reason` is the server's; it only sharpens the reason."""
+    if not text.strip():
+        return Reading(None, None, reason="the answer is empty")
+    if len(text) > MAX_TEXT_CHARS:
+        return Reading(None, None, reason=f"the answer is longer than {MAX_TEXT_CHARS} characters")
+    text = strip_thinking(text)
     if too_deep(text):
         return Reading(None, None, reason="the answer is nested too deeply")
     good: list[tuple[A, tuple[str, ...]]] = []

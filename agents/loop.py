@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from agents.answer import Strict
-from agents.asking import Asked, Asker, added
+from agents.asking import Asked, Asker, Climb, Start, added
 from agents.extract import fragments, strip_thinking
 from agents.ladder import Reading
 from agents.toolbox import Tools, failed
@@ -52,16 +52,18 @@ class _Talk:
             and self.left_s >= 2 * self.longest_s
         )
 
-    def may_ask_again(self, call_s: float) -> bool:
-        s = self.settings
-        return self.use.calls < s.llm_max_calls and self.use.tokens < s.llm_budget_tokens and self.left_s >= call_s
+    def may_ask_again(self, reply: ChatReply, spent: LlmUse) -> bool:
+        """Whether one more question fits after a reply that is not counted here yet, for which `spent` was used."""
+        s, use = self.settings, self.use + spent
+        left_s = self.left_s - reply.seconds
+        return use.calls < s.llm_max_calls and use.tokens < s.llm_budget_tokens and left_s >= reply.seconds
 
 
 class Conversation(Generic[A]):
     """One planner decision with a model. request: the first question, with the answer's schema."""
 
-    def __init__(self, asker: Asker[A], request: ChatRequest, tools: Tools | None) -> None:
-        self._asker, self._request, self._tools = asker, request, tools
+    def __init__(self, asker: Asker[A], request: ChatRequest, tools: Tools | None, climb: Climb) -> None:
+        self._asker, self._request, self._tools, self._climb = asker, request, tools, climb
         self._talk = _Talk(asker.settings, asker.timeout_s)
 
     async def run(self) -> Asked[A]:
@@ -84,17 +86,14 @@ class Conversation(Generic[A]):
                 talk.heard(reply, self._asker.cost(reply))
                 await self._answer(tools, replace(reply, calls=calls))
                 continue
-            got = await self._asker.read(reply)
-            talk.heard(reply, got.use)
-            if got.reading.answer is not None:
-                return self._whole(got.reading)
-            if not is_attempt(reply):
-                talk.turns.append(ChatTurn("assistant", reply.text))
-                return None
-            if not talk.may_ask_again(reply.seconds):
-                return self._whole(got.reading)
-            # It was an answer, only not a usable one: what is wrong is told, and the final turn is the re-ask.
-            return self._joined(await self._asker.again(self._last(), reply, replace(got, use=LlmUse()), talk.left_s))
+            tried = is_attempt(reply)
+            asked = await self._climb(self._asker, self._start(self._last(), reply, tried))
+            if tried or asked.reading.answer is not None:
+                # An answer that could not be used was told so: the final turn was the re-ask.
+                return self._joined(asked)
+            talk.heard(reply, asked.use)
+            talk.turns.append(ChatTurn("assistant", reply.text))
+            return None
         return None
 
     async def _answer(self, tools: Tools, reply: ChatReply) -> None:
@@ -122,15 +121,11 @@ class Conversation(Generic[A]):
         if talk.use.tokens >= talk.settings.llm_budget_tokens or talk.left_s <= 0:
             spent = "time" if talk.left_s <= 0 else "token budget"
             return self._whole(self._asker.nothing(f"the {spent} was spent before the answer"))
-        request = self._last()
-        first = await self._asker.ask(request, talk.left_s)
-        if isinstance(first, Asked):
-            return self._joined(first)
-        got = await self._asker.read(first)
-        talk.heard(first, got.use)
-        if got.reading.answer is not None or not talk.may_ask_again(first.seconds):
-            return self._whole(got.reading)
-        return self._joined(await self._asker.again(request, first, replace(got, use=LlmUse()), talk.left_s))
+        return self._joined(await self._climb(self._asker, self._start(self._last())))
+
+    def _start(self, request: ChatRequest, reply: ChatReply | None = None, may_reask: bool = True) -> Start:
+        talk = self._talk
+        return Start(request, talk.left_s, reply, lambda said, use: may_reask and talk.may_ask_again(said, use))
 
     def _last(self) -> ChatRequest:
         """The final turn: the answer, by its schema."""

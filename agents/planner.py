@@ -11,7 +11,7 @@ import asyncio
 import logging
 
 from agents.answer import MAX_REASON_CHARS, MAX_ROLE_CHARS, Names, PlannerAnswer
-from agents.asking import Asker, fallen
+from agents.asking import Asker, Climb, fallen
 from agents.briefing import VERSION, allowed_names, planner_request
 from agents.ladder import PLANNER
 from agents.loop import Conversation
@@ -35,7 +35,13 @@ _log = logging.getLogger(__name__)
 
 
 async def propose(
-    job: Job, optimised: Plan, chat: ChatModel | None, tools: Tools | None, settings: Settings, plan_id: str
+    job: Job,
+    optimised: Plan,
+    chat: ChatModel | None,
+    tools: Tools | None,
+    settings: Settings,
+    plan_id: str,
+    climb: Climb,
 ) -> Proposal:
     """The language model's placement as a Plan (source LLM; routes and shares are left to the optimiser), or a
     Proposal without one. Bounded by settings.llm_timeout_s in all, and by the llm_ budgets. Raises nothing but
@@ -49,7 +55,7 @@ async def propose(
         deadline = asyncio.get_running_loop().time() + timeout_s
         asker = Asker(chat, PLANNER, names, prompt(VERSION), settings, timeout_s, deadline)
         request = planner_request(job, optimised, settings)
-        asked = await Conversation(asker, request, None if _slow(job, settings) else tools).run()
+        asked = await Conversation(asker, request, None if _slow(job, settings) else tools, climb).run()
         notes = (asker.texts.note, *asked.reading.notes)
         if asked.reading.answer is None or asked.reading.rung is None:
             return _nothing(asked.reading.reason, asked.use)

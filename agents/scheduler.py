@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.answer import Names
-from agents.asking import Asker, fallen
+from agents.asking import Asker, Climb, Start, fallen
 from agents.briefing import allowed_names, demand_table, models_table, replicas_table
 from agents.mending import clean_text
 from agents.planner import MAX_NODES
@@ -41,7 +41,7 @@ class Correction:
     note: str = ""
 
 
-async def correct(job: Job, plan: Plan, chat: ChatModel, settings: Settings, name: str) -> Correction:
+async def correct(job: Job, plan: Plan, chat: ChatModel, settings: Settings, name: str, climb: Climb) -> Correction:
     """A correction of `plan`, which is in force. Bounded by settings.llm_scheduler_timeout_s."""
     names = allowed_names(job.observation)
     if not names.nodes or not names.models or len(names.nodes) > MAX_NODES:
@@ -50,7 +50,7 @@ async def correct(job: Job, plan: Plan, chat: ChatModel, settings: Settings, nam
         timeout_s = settings.llm_scheduler_timeout_s
         deadline = asyncio.get_running_loop().time() + timeout_s
         asker = Asker(chat, SCHEDULER, names, prompt(VERSION), settings, timeout_s, deadline)
-        asked = await asker.climb(scheduler_request(job, plan, names, settings), timeout_s)
+        asked = await climb(asker, Start(scheduler_request(job, plan, names, settings), timeout_s))
         answer, rung = asked.reading.answer, asked.reading.rung
         if answer is None or rung is None:
             reason = clean_text(asked.reading.reason, 300)

@@ -32,6 +32,7 @@ from edgewise.domain.plan import Change, ChangeKind, Plan
 from edgewise.domain.records import CaseOutcome, RecalledCase, SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
+from graphs.ladder import climb
 from graphs.ports import Ports
 from graphs.tools import deploy_node
 
@@ -99,7 +100,7 @@ class Doors:
             if self._ports.tools is not None:
                 tools = self._ports.tools(tools, job, result)
             plan_id = f"{result.id}-l"
-            made = await planner.propose(job, result.plans[0].plan, chat, tools, self.settings, plan_id)
+            made = await planner.propose(job, result.plans[0].plan, chat, tools, self.settings, plan_id, climb)
         except Exception as error:
             _log.exception("the planner failed")
             words = f"{type(error).__name__}: {error}"
@@ -113,7 +114,7 @@ class Doors:
         chat = self._ports.chat
         if chat is None:
             return Correction(None, LlmUse())
-        return await scheduler.correct(job, plan, chat, self.settings, name)
+        return await scheduler.correct(job, plan, chat, self.settings, name, climb)
 
     async def deploy(self, node: str, briefs: Sequence[NodeBrief]) -> Deployed:
         """One node's deployer; with a language model where that is wanted. Its waits are kept for `act`."""

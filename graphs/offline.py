@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgewise.settings import load_settings
-from graphs import epoch, slot
+from graphs import epoch, ladder, slot
 from graphs.tools import OfflineTools
 
 
@@ -17,3 +17,8 @@ def slot_graph() -> Any:
 def epoch_graph() -> Any:
     """The epoch graph at the optimiser rung."""
     return epoch.build(OfflineTools(load_settings())).compile(name="epoch")
+
+
+def ladder_graph() -> Any:
+    """What an agent's answer goes down."""
+    return ladder.build().compile(name="ladder")

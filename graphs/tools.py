@@ -15,6 +15,7 @@ from edgewise.domain.observation import Observation
 from edgewise.domain.plan import Change
 from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings
+from graphs.ladder import climb
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class OfflineTools:
 async def deploy_node(node: str, briefs: Sequence[NodeBrief], chat: ChatModel | None, settings: Settings) -> Deployed:
     """One node's deployer. If it fails, its node's changes are refused, and the others' go on."""
     try:
-        return await deploy(briefs, chat, settings)
+        return await deploy(briefs, chat, settings, climb)
     except Exception as error:
         _log.exception("the deployer of %s failed", node)
         why = f"its deployer failed: {type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from agents.tool_recordings import recording, replaying
 from agents.toolbox import Toolbox
 from edgewise.control.ports import ToolCall
 from edgewise.domain.decision import Rung
+from graphs.ladder import climb
 from tests.support.control_world import short_settings
 from tests.support.hostile import hostile_job
 from tests.support.llm_server import LlmServer
@@ -33,10 +34,10 @@ async def test_a_conversation_replays_without_any_door(tmp_path: Path, faults: t
     async with LlmServer(faults, tools=True) as server:
         live = RecordingChat(OpenAIChat(server.url), tmp_path)
         tools = recording(tmp_path)(Toolbox(job, result, SETTINGS), job, result)
-        first = await propose(job, plan, live, tools, SETTINGS, "e-1-l")
+        first = await propose(job, plan, live, tools, SETTINGS, "e-1-l", climb)
         await live.aclose()
     shut = replaying(tmp_path)(Shut(job, result, SETTINGS), job, result)
-    again = await propose(job, plan, ReplayChat(tmp_path), shut, SETTINGS, "e-1-l")
+    again = await propose(job, plan, ReplayChat(tmp_path), shut, SETTINGS, "e-1-l", climb)
     assert first.use.calls >= 2
     assert (first.rung is Rung.OPTIMISER) == ("500" in faults)
     seconds = {"seconds": 0.0}  # a failed call is timed by us

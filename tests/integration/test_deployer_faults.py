@@ -16,6 +16,7 @@ from agents.deployment import Deployed, deploy, deployer_request
 from agents.prompting import prompt
 from edgewise.control.state import NodeBrief
 from edgewise.domain.plan import ChangeKind
+from graphs.ladder import climb
 from tests.support.control_world import SD_HEAVY, Loop, rates, short_settings
 from tests.support.hostile import WORDS
 from tests.support.llm_answers import TOOL_FAULTS
@@ -33,7 +34,7 @@ SLOW = {"hang", "drip", "endless"}
 async def run(server: LlmServer, briefs: tuple[NodeBrief, ...] = (MOVES,), slot_s: float = 120.0) -> Deployed:
     chat = OpenAIChat(server.url)
     try:
-        return await deploy(briefs, chat, short_settings(slot_s=slot_s, llm_deployer_model="small"))
+        return await deploy(briefs, chat, short_settings(slot_s=slot_s, llm_deployer_model="small"), climb)
     finally:
         await chat.aclose()
 

@@ -15,6 +15,7 @@ from edgewise.control.state import EpochResult, Job, Proposed
 from edgewise.domain.decision import Rung
 from edgewise.domain.plan import Source
 from edgewise.settings import Settings
+from graphs.ladder import climb
 from tests.support.llm_answers import TOOL_FAULTS
 from tests.support.llm_server import FAULTS, LlmServer
 from tests.support.planner_world import observed, plan_of, recalled
@@ -41,7 +42,7 @@ async def run(
     job = Job("e-1", o, plan_of(o, "p-inc"), follow(Track(), o), cases=(recalled("c1", 0.9),))
     result = EpochResult("e-1", 0, 0.0, (Proposed("optimiser", plan_of(o)),))
     try:
-        return await propose(job, plan_of(o), own, Toolbox(job, result, settings), settings, "p-llm")
+        return await propose(job, plan_of(o), own, Toolbox(job, result, settings), settings, "p-llm", climb)
     finally:
         if chat is None:
             await own.aclose()

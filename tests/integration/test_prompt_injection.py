@@ -18,6 +18,7 @@ from edgewise.control.decide import decide
 from edgewise.control.guard import violations
 from edgewise.control.ports import ToolCall
 from graphs.epoch import joined
+from graphs.ladder import climb
 from tests.support.control_world import short_settings
 from tests.support.hostile import WORDS, hostile_job, obeying
 from tests.support.llm_answers import state_in
@@ -71,7 +72,7 @@ async def test_a_model_that_obeys_changes_nothing_the_gate_would_not_accept(kind
     async with LlmServer(says=obeying) as server:
         chat = OpenAIChat(server.url)
         tools = Toolbox(start, result, SETTINGS)
-        made = await propose(start, result.plans[0].plan, chat, tools, SETTINGS, "e-000001-l")
+        made = await propose(start, result.plans[0].plan, chat, tools, SETTINGS, "e-000001-l", climb)
         await chat.aclose()
     assert made.plan is not None
     assert made.plan.expires_s <= start.observation.at_s + (SETTINGS.lease_slots + SETTINGS.epoch_slots) * 4.0
@@ -93,6 +94,6 @@ async def test_a_model_that_answers_nothing_anywhere_is_not_followed(kind: str) 
     start, result = hostile_job(WORDS[kind], SETTINGS)
     async with LlmServer(says=lambda _: '{"replicas": []}') as server:
         chat = OpenAIChat(server.url)
-        made = await propose(start, result.plans[0].plan, chat, None, SETTINGS, "e-000001-l")
+        made = await propose(start, result.plans[0].plan, chat, None, SETTINGS, "e-000001-l", climb)
         await chat.aclose()
     assert (made.plan, made.use.reasks, made.use.fallbacks) == (None, 1, 1)

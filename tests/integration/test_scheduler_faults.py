@@ -13,6 +13,7 @@ from agents.prompting import prompt
 from agents.scheduler import Correction, correct, scheduler_request
 from edgewise.control.reweigh import LEAST_TIMES, MOST_TIMES, reweighed
 from edgewise.domain.decision import Rung
+from graphs.ladder import climb
 from tests.support.control_world import SD_HEAVY, demand, job, observe, plan_of, rates, ready, seven, short_settings
 from tests.support.hostile import WORDS, hostile_job
 from tests.support.llm_answers import TOOL_FAULTS
@@ -42,7 +43,7 @@ async def run(server: LlmServer, timeout_s: float = 30.0) -> Correction:
 
     plan = schedule(PLAN, outlook(start.observation, start.track, settings), start.observation, settings, "d")
     try:
-        found = await correct(start, plan, chat, settings, "s-1")
+        found = await correct(start, plan, chat, settings, "s-1", climb)
         if found.reweighting is not None:
             corrected, _ = reweighed(plan, found.reweighting, [n.id for n in WORLD.nodes])
             assert {(r.node, r.model) for r in corrected.routes} == {(r.node, r.model) for r in plan.routes}

@@ -17,6 +17,7 @@ from edgewise.control.state import Job, LastAsked
 from edgewise.domain.decision import Rung
 from edgewise.domain.errors import ChatUnavailable
 from edgewise.settings import Settings
+from graphs.ladder import climb
 from tests.support.chat_double import ScriptedChat
 from tests.support.planner_world import observed, plan_of
 
@@ -44,7 +45,7 @@ async def run(chat: ScriptedChat, tools: OneTool | None = None, last_s: float = 
     o = observed()
     last = LastAsked("cadence", -9, (), (), last_s) if last_s else None
     job = Job("e-7", o, None, Track(), last_asked=last)
-    return await propose(job, plan_of(o), chat, tools or OneTool(), Settings(**settings), "p-7")
+    return await propose(job, plan_of(o), chat, tools or OneTool(), Settings(**settings), "p-7", climb)
 
 
 async def test_tools_first_then_the_answer_with_its_schema() -> None:

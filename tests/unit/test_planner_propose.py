@@ -25,6 +25,7 @@ from edgewise.domain.observation import Observation, ReplicaFact
 from edgewise.domain.plan import Floor, Plan, ReplicaGoal, Role, Source
 from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings
+from graphs.ladder import climb
 from tests.support.llm_answers import state_in
 from tests.support.planner_world import MODELS, case_of, observed, plan_of, recalled
 
@@ -57,7 +58,7 @@ async def ask(model: Model | None, observation: Observation | None = None, timeo
     o = observation or observed()
     cases = [recalled("good", 1.0), recalled("bad", 5.0)]
     job = Job("e-7", o, None, Track(), cases=tuple(cases))
-    return await propose(job, plan_of(o), model, None, Settings(llm_timeout_s=timeout_s), "p-7")
+    return await propose(job, plan_of(o), model, None, Settings(llm_timeout_s=timeout_s), "p-7", climb)
 
 
 def document(o: Observation, cases: list[RecalledCase] | None = None) -> dict[str, Any]:
