@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test.sh PYTEST [ARGS…]: all tests that are not slow, in three streams side by side: those of pure code, those on a
-# cluster (which mostly wait for it), and those that start the real parts. The output of the first two follows at the
-# end. With ARGS, just pytest with them.
+# test.sh PYTEST [ARGS…]: all tests that are not slow, in three streams side by side: those of pure code and of decisions
+# (which measure no time), those on a cluster (which mostly wait for it), and those that start the real parts. The output
+# of the first two follows at the end. With ARGS, just pytest with them.
 set -u
 pytest=$1
 shift
@@ -21,9 +21,10 @@ beside() { # NAME TESTS…
     env --default-signal=INT "$pytest" -m "not slow" -p no:cacheprovider "$@" >"$logs/$name" 2>&1 &
     pids+=($!)
 }
-beside pure tests/unit tests/golden tests/property
+decisions=tests/integration/decisions
+beside pure tests/unit tests/golden tests/property "$decisions"
 beside cluster "$cluster" -rs
-"$pytest" -m "not slow" tests/contract tests/integration tests/e2e --ignore="$cluster"
+"$pytest" -m "not slow" tests/contract tests/integration tests/e2e --ignore="$cluster" --ignore="$decisions"
 failed=$?
 for pid in "${pids[@]}"; do
     wait "$pid" || failed=1

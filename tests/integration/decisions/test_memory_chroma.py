@@ -21,7 +21,7 @@ from memory.chroma import ChromaMemory
 from memory.lock import MemoryInUse
 from tests.support.planner_world import case_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HERE = Situation((("load", 0.5), ("pressure", 0.5)))
 
 
