@@ -41,7 +41,7 @@ from evals.policies import rules
 from evals.product import Product, settings_of
 from evals.setting import setting
 from graphs.checkpoints import Retention, open_checkpoints
-from graphs.controller import _Graphs as Graphs
+from graphs.compiled import Graphs
 from graphs.tools import OfflineTools
 
 NODES, MODELS, SLOTS, KEPT = 7, 4, 320, 100
@@ -91,7 +91,7 @@ async def _row(path: Path, slots: int, kept: int) -> dict[str, Any]:
     run = _Run(Product(where, settings_of(where)), Stopwatch())
     twin = where.twin(rules(MARGINAL, FIXED, where))
     async with open_checkpoints(path) as saver:
-        made = Graphs(run.tools, saver, run.product.settings)  # type: ignore[arg-type]
+        made = Graphs(run.tools, saver, run.product.settings)
         made._retention = Retention(saver, kept)
         with run.watch.watching():
             for number in range(slots):

@@ -7,14 +7,9 @@ import contextlib
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.types import Command
 
 from agents.metered import MeteredChat
 from edgewise.control.actuator import Actuator
-from edgewise.control.approvals import Word
 from edgewise.control.carry import (
     Carry,
     after,
@@ -33,7 +28,7 @@ from edgewise.control.decide import hold
 from edgewise.control.intake import take
 from edgewise.control.regret import Ledger, entries, measured
 from edgewise.control.spending import paid
-from edgewise.control.state import Declined, EpochResult, Job, Ticket
+from edgewise.control.state import Declined, Job, Ticket
 from edgewise.control.summaries import summarise
 from edgewise.domain.decision import Decision, Hindsight, Mode, Realised
 from edgewise.domain.errors import EdgewiseError
@@ -43,14 +38,13 @@ from edgewise.domain.plan import Plan
 from edgewise.domain.records import SlotSummary
 from edgewise.domain.world import World
 from edgewise.settings import Settings
-from graphs import epoch, slot
-from graphs.asking import Asking, Left
+from graphs.asking import Asking
 from graphs.beside import Beside
-from graphs.checkpoints import Retention, open_checkpoints
+from graphs.checkpoints import open_checkpoints
+from graphs.compiled import Graphs, number_of
 from graphs.doors import Doors
 from graphs.hindsight import LookingBack
 from graphs.ports import Ports
-from graphs.state import dump, read, stored_settings
 from graphs.tally import Tally
 
 _log = logging.getLogger(__name__)
@@ -149,7 +143,7 @@ class Controller:
     async def run(self) -> None:
         """Slots at their cadence on the run clock until `stop`."""
         async with open_checkpoints(self._path) as saver:
-            graphs = _Graphs(self._doors, saver, self._settings)
+            graphs = Graphs(self._doors, saver, self._settings)
             await self._resume(graphs)
             # Threads are never written twice: an epoch's number goes on where an earlier controller stopped.
             self._carry = replace(self._carry, epochs=await graphs.resume())
@@ -166,7 +160,7 @@ class Controller:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _slots(self, graphs: _Graphs) -> None:
+    async def _slots(self, graphs: Graphs) -> None:
         first, slot_s = self.latest.slot + 1, self._settings.slot_s
         start_s = self._ports.clock.now_s()
         number = first
@@ -186,7 +180,7 @@ class Controller:
             number = max(number + 1, due)
             await self._sleep_until(start_s + (number - first) * slot_s)
 
-    async def _slot(self, number: int, graphs: _Graphs, notes: tuple[str, ...]) -> None:
+    async def _slot(self, number: int, graphs: Graphs, notes: tuple[str, ...]) -> None:
         self._carry = take_result(self._carry, number, self._settings)
         mode = self._mode
         rests, said = self._llm_rests(number)
@@ -222,7 +216,7 @@ class Controller:
         news = f"the language model is not asked: {rests}" if rests and not was else ""
         return rests, tuple(filter(None, [news, "the language model is asked again" if was and not rests else ""]))
 
-    async def _decide(self, start: Ticket, graphs: _Graphs) -> tuple[Job, Decision | None]:
+    async def _decide(self, start: Ticket, graphs: Graphs) -> tuple[Job, Decision | None]:
         if start.mode is Mode.OFF:
             job = take(start, await self._doors.observe(start))
             await self._ports.journal.slot(summarise(job.observation, ""))
@@ -265,7 +259,7 @@ class Controller:
             lines = tuple(replace(e, accepted=False) for e in lines)
         self._carry = looked_back(self._carry, decision, lines, self.latest.slot, self._settings)
 
-    def _start_epoch(self, job: Job, decision: Decision | None, graphs: _Graphs) -> None:
+    def _start_epoch(self, job: Job, decision: Decision | None, graphs: Graphs) -> None:
         """Start the planner in the background when it is time; one at a time."""
         self._epoch_due |= planning_due(self._carry, job, decision, self._settings)
         if not self._epoch_due or (self._epoch is not None and not self._epoch.done()):
@@ -296,14 +290,14 @@ class Controller:
         kept = self._settings.llm_lately_slots
         return tuple(self._doors.slots)[-kept:] if kept and self._doors.ask_llm else ()
 
-    async def _run_epoch(self, start: Ticket, graphs: _Graphs) -> None:
+    async def _run_epoch(self, start: Ticket, graphs: Graphs) -> None:
         try:
             async for result in graphs.epoch(start):
                 self._carry = finished(self._carry, result)
         except Exception:
             _log.exception("epoch %s failed; slots go on without its result", start.decision_id)
 
-    async def _resume(self, graphs: _Graphs) -> None:
+    async def _resume(self, graphs: Graphs) -> None:
         """Go on where an earlier controller of this run stopped."""
         with contextlib.suppress(EdgewiseError):
             known = await self._ports.journal.recent_slots(self._settings.llm_lately_slots)
@@ -313,7 +307,7 @@ class Controller:
             if last:
                 d = last[-1]
                 plan = d.plan if d.mode is Mode.ACTIVE and d.plan.replicas else None
-                self._carry = replace(self._carry, plan=plan, decisions=_number(d.id))
+                self._carry = replace(self._carry, plan=plan, decisions=number_of(d.id))
                 self.latest = replace(self.latest, slot=d.slot, epoch=d.epoch, plan=plan, decision=d)
                 self.latest = replace(self.latest, llm_rests=d.llm_rests)
                 for past in await self._ports.journal.recent_decisions(PAST):
@@ -330,66 +324,3 @@ class Controller:
         finally:
             nap.cancel()
             stop.cancel()
-
-
-class _Graphs:
-    """The compiled graphs over one saver; a thread per decision."""
-
-    def __init__(self, doors: Doors, saver: AsyncSqliteSaver, settings: Settings) -> None:
-        self._settings = stored_settings(settings)
-        self._slot = slot.build(doors).compile(checkpointer=saver, name="slot")
-        self._epoch = epoch.build(doors).compile(checkpointer=saver, name="epoch")
-        self._retention = Retention(saver)
-
-    async def resume(self) -> int:
-        """How many epochs earlier controllers of the run began."""
-        return max((_number(t) - 1 for t in await self._retention.resume() if t.startswith("e-")), default=0)
-
-    async def slot(self, start: Ticket) -> tuple[Job, Decision, Decision | None]:
-        """Job and decision; and where that is only what goes on while a person is asked, the decision asked for."""
-        # 'exit' writes one checkpoint per decision: a third of the CPU of one per step, and a slot is short enough
-        # to be decided again from its ticket.
-        config = await self._thread(start)
-        state = await self._slot.ainvoke(self._input(start), config, durability="exit")
-        if state.get("__interrupt__"):
-            return read(Job, state, "job"), read(Decision, state, "stand_in"), read(Decision, state, "decision")
-        await self._retention.ended(start.decision_id)
-        return read(Job, state, "job"), read(Decision, state, "decision"), None
-
-    async def left(self, thread_id: str) -> Left | None:
-        found = await self._slot.aget_state({"configurable": {"thread_id": thread_id}})
-        if "stand_in" not in found.values:
-            return None
-        job, decision = read(Job, found.values, "job"), read(Decision, found.values, "decision")
-        return Left("approve" in found.next, job, decision, read(Decision, found.values, "stand_in"))
-
-    async def answer(self, thread_id: str, word: Word) -> Decision:
-        config: Any = {"configurable": {"thread_id": thread_id}}
-        state = await self._slot.ainvoke(Command(resume=dump(word)), config, durability="exit")
-        await self._retention.ended(thread_id)
-        return read(Decision, state, "decision")
-
-    async def epoch(self, start: Ticket) -> Any:
-        """Yields the epoch's result when the optimiser is done, and again when a language model added to it."""
-        config = await self._thread(start)
-        last = ""
-        async for update in self._epoch.astream(self._input(start), config, stream_mode="updates", durability="exit"):
-            for change in update.values():
-                if change and "result" in change:
-                    result = read(EpochResult, change, "result")
-                    if result.id != last:
-                        last = result.id
-                        yield result
-        await self._retention.ended(start.decision_id)
-
-    async def _thread(self, start: Ticket) -> Any:
-        await self._retention.begins(start.decision_id)
-        return {"configurable": {"thread_id": start.decision_id}}
-
-    def _input(self, start: Ticket) -> Any:
-        return {"ticket": dump(start), "settings": self._settings}
-
-
-def _number(decision_id: str) -> int:
-    tail = decision_id.rpartition("-")[2]
-    return int(tail) + 1 if tail.isdigit() else 0
