@@ -139,4 +139,5 @@ def _more(asked: Asked[Any], reading: Reading[Any], use: LlmUse, seconds: float)
     return Asked(reading, asked.use + use, max(asked.seconds, seconds))
 
 
-_LADDER: Any = build().compile(name="ladder")
+# False, not None: it would take over the checkpoints of the graph it is called in, which cannot hold an Asker.
+_LADDER: Any = build().compile(name="ladder", checkpointer=False)
