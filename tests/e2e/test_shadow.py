@@ -87,6 +87,7 @@ async def node_urls(gateway: str) -> list[str]:
         return [node["url"] for node in (await answer.json())["nodes"]]
 
 
+@pytest.mark.slow  # a whole demo to look at
 async def test_what_it_records_is_what_the_demo_did(
     start_demo: Callable[..., DemoProcess], tmp_path: Path
 ) -> None:  # fmt: skip
