@@ -19,6 +19,7 @@ from agents.extract import fragments, strip_thinking, too_deep
 from agents.names import nearest
 from agents.prompting import prompt
 from agents.shape import clean_text
+from agents.tables import text as quoted
 from edgewise.control.intent_entries import MOST_TEXT, Fault, Known, intent_of
 from edgewise.control.ports import ChatModel, ChatReply, ChatRequest
 from edgewise.domain.decision import LlmUse
@@ -87,7 +88,7 @@ def intent_request(text: str, models: tuple[ModelSpec, ...], known: Known, max_t
         "models": [{"model": m.id, "task": m.task.value} for m in models],
         "sentence": clean_text(text, MOST_TEXT),
     }
-    return ChatRequest(VERSION, asked.system, asked.user.format(data=_quoted(data)), _schema(known), max_tokens)
+    return ChatRequest(VERSION, asked.system, asked.user.format(data=quoted(data)), _schema(known), max_tokens)
 
 
 def read_intent(answer: str, known: Known, intent_id: str, text: str) -> Understood:
@@ -190,14 +191,8 @@ async def _ask(chat: ChatModel, request: ChatRequest, timeout_s: float) -> tuple
 
 def _reask(first: ChatRequest, answer: str, problem: str) -> ChatRequest:
     frame = prompt(VERSION).reask
-    more = frame.format(problem=_quoted(clean_text(problem, 300)), answer=_quoted(clean_text(answer, 400)))
+    more = frame.format(problem=quoted(clean_text(problem, 300)), answer=quoted(clean_text(answer, 400)))
     return replace(first, key=f"{first.key}-reask", user=first.user + more)
-
-
-def _quoted(value: Any) -> str:
-    """JSON in ASCII, with the characters that could end the data block escaped."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _schema(known: Known) -> Mapping[str, object]:

@@ -50,9 +50,8 @@ def record_path(folder: Path, call_id: str) -> Path:
     return folder / f"tool-{call_id[:16]}.json"
 
 
-class RecordingTools:
-    """Implements Tools: passes calls to `inner` and stores each answer. A folder that cannot be written costs the
-    record (logged), not the answer."""
+class _Folder:
+    """The tools of one decision, and the folder of their records."""
 
     def __init__(self, inner: Tools, job: Job, result: EpochResult, folder: Path) -> None:
         self._inner, self._folder, self._state = inner, folder, state_hash(job, result)
@@ -60,6 +59,11 @@ class RecordingTools:
     @property
     def specs(self) -> Sequence[ToolSpec]:
         return self._inner.specs
+
+
+class RecordingTools(_Folder):
+    """Implements Tools: passes calls to `inner` and stores each answer. A folder that cannot be written costs the
+    record (logged), not the answer."""
 
     async def call(self, call: ToolCall) -> ToolAnswer:
         answer = await self._inner.call(call)
@@ -72,15 +76,8 @@ class RecordingTools:
         return answer
 
 
-class ReplayTools:
+class ReplayTools(_Folder):
     """Implements Tools from a folder of records; a call that was not recorded is passed to `inner`."""
-
-    def __init__(self, inner: Tools, job: Job, result: EpochResult, folder: Path) -> None:
-        self._inner, self._folder, self._state = inner, folder, state_hash(job, result)
-
-    @property
-    def specs(self) -> Sequence[ToolSpec]:
-        return self._inner.specs
 
     async def call(self, call: ToolCall) -> ToolAnswer:
         path = record_path(self._folder, call_hash(self._state, call))

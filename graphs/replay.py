@@ -18,16 +18,16 @@ from langgraph.types import StateSnapshot
 from agents.deployment import Deployed
 from agents.proposal import Proposal
 from edgewise.control.state import EpochResult, Job, NodeBrief, Ticket
-from edgewise.domain.decision import Decision, LlmUse
+from edgewise.domain.decision import LlmUse
 from edgewise.domain.errors import BadInput
 from edgewise.domain.observation import Observation
-from edgewise.domain.plan import Change
 from edgewise.domain.records import RecalledCase
 from edgewise.settings import Settings, load_settings
 from graphs import epoch, slot
 from graphs.packing import serializer
 from graphs.proposing import NOTHING, Heard, doors
 from graphs.state import Plain, read
+from graphs.tools import OfflineTools
 
 SLOT_END = "gate"  # after it, nodes have effects
 EPOCH_END = "propose"
@@ -69,7 +69,7 @@ class Thread:
         return load_settings(**{**kept, **changes})
 
 
-class ReplayTools:
+class ReplayTools(OfflineTools):
     """Implements GraphTools for one thread: what the doors answered then, and no effects. heard: what agents hear;
     they are asked only where the thread's were (`asks`)."""
 
@@ -91,15 +91,6 @@ class ReplayTools:
 
     async def deploy(self, node: str, briefs: Sequence[NodeBrief]) -> Deployed:
         return await self._doors.deploy(node, briefs)
-
-    async def act(self, decision: Decision, order: Sequence[Change]) -> Decision:
-        return decision
-
-    async def record(self, job: Job, decision: Decision) -> None:
-        return None
-
-    async def reflect(self, job: Job) -> None:
-        return None
 
 
 def was_asked(thread: Thread) -> bool:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.support.demo_process import STOP_S, DemoProcess, demos
+from tests.support.free_ports import free_pair
 from tests.support.recompute import figures, prompt_rows
 
 pytestmark = pytest.mark.timeout(300)
@@ -107,7 +108,7 @@ def test_a_killed_node_costs_nobody_an_answer(start_demo: Start) -> None:
 
 
 def test_a_signal_ends_everything_in_time(start_demo: Start) -> None:
-    port = _free_pair()
+    port = free_pair()
     demo = start_demo("--duration", "120", "--nodes", "2", "--port", str(port))
     demo.wait_for(lambda: demo.prompts() > 0)
     family = [p.pid for p in demo.family()]
@@ -143,17 +144,3 @@ def test_when_the_demo_is_killed_its_parts_die_with_it(start_demo: Start) -> Non
     while time.monotonic() < until and any(psutil.pid_exists(p) for p in family):
         time.sleep(0.1)
     assert not [p for p in family if psutil.pid_exists(p)]
-
-
-def _free_pair() -> int:
-    """A port that is free together with the next one."""
-    for _ in range(50):
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no two free ports side by side")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +21,7 @@ from evals.scenario_file import load_scenario
 from evals.traces import read_trace
 from tests.support.demo_process import DemoProcess
 from tests.support.foreign_servers import Fake, Ollama, Vllm, serving
+from tests.support.free_ports import free_pair
 from tools.rundir import read_lines
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,20 +55,6 @@ async def watched(urls: list[str]) -> AsyncIterator[tuple[list[str], list[tuple[
         finally:
             for runner in runners:
                 await runner.cleanup()
-
-
-def free_pair() -> int:
-    """A port that is free together with the next one."""
-    for _ in range(50):
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no two free ports side by side")
 
 
 async def shadow(*arguments: str) -> tuple[int, dict[str, Any], str]:
